@@ -1,0 +1,237 @@
+//! The contract of an action: what it declares, what it is given, what it answers.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::github::GitHub;
+use crate::google::Google;
+use crate::http::Http;
+use crate::secret::Secret;
+
+/// One parameter or output. `shape` is written in the shape language of rule files (`string`, `int?`, `a|b`, `[T]`,
+/// `{ k: T }`, `{ "*": T }`, and the positions `target`, `connection`, `duration`, `secret`, `markdown`, `mrkdwn`, `plain`, `url-path`).
+#[derive(Debug, Clone, Copy)]
+pub struct Field {
+    /// The key in `with:` or in `outputs`.
+    pub name: &'static str,
+    /// Its type; the rule checker, the JSON Schema and the reference are made from it.
+    pub shape: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+}
+
+/// What an action can do to a running service; decides who may start it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Changes what a service serves: strangers and forks may never start it.
+    Deploy,
+    /// Everything else.
+    Plain,
+}
+
+/// What happens if the process dies between the effect and its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Doing it twice is doing it once (a PUT, a named resource).
+    Idempotent,
+    /// `find` sees whether the effect is there before it is repeated.
+    Found,
+    /// The target offers no way to tell; it may happen twice after a crash.
+    AtLeastOnce,
+}
+
+/// The list entry of an action: everything that checker, schema, reference, metrics and tests know of it.
+#[derive(Debug)]
+pub struct Spec {
+    /// `service/operation`, as in `uses:`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// Who may start it.
+    pub class: Class,
+    /// Parameters of `with:` in the order of the reference.
+    pub parameters: &'static [Field],
+    /// What later steps can read.
+    pub outputs: &'static [Field],
+    /// A `with:` block as YAML, checked by a test.
+    pub example: &'static str,
+    /// The step's deadline where the rule sets no `timeout:`.
+    pub deadline: Duration,
+    /// Behaviour under a crash.
+    pub repeat: Repeat,
+    /// How that is reached, one sentence for the reference.
+    pub repeat_how: &'static str,
+}
+
+/// Where a call comes from: for messages, markers and the API calls that belong to the repository of the event.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Origin {
+    /// Id of the delivery in the journal.
+    pub delivery: String,
+    /// Id of the run.
+    pub run: String,
+    /// Name of the rule.
+    pub rule: String,
+    /// Id of the step, or its number from 1 where it has none.
+    pub step: String,
+    /// `owner/name` of the GitHub repository the event came from.
+    pub repository: Option<String>,
+    /// Commit the event is about (full hexadecimal id).
+    pub sha: Option<String>,
+    /// Issue or pull request the event is about.
+    pub number: Option<u64>,
+    /// Address of the run in the console, for links back.
+    pub run_url: Option<String>,
+}
+
+/// What a step asks for, with everything rendered. Pure data without secrets: it is journaled as the intent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Call {
+    /// Delivery + rule + step: the same on every attempt, different for every other call. `[a-z0-9-]`, at most 63 characters.
+    pub key: String,
+    /// The rendered `with:`, already of the declared types.
+    pub params: Map<String, Value>,
+    /// The operator's settings of the target that `with.target` names, of the kind in `type`.
+    pub target: Option<Value>,
+    /// The operator's settings of the connection that `with.connection` names, of the kind in `type`.
+    pub connection: Option<Value>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// A call that `prepare` accepted, plus what the action derived from it (a revision name, a request).
+/// Written to the journal before `run` is called and given again, unchanged, to every later attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Intent {
+    /// The call as it was made.
+    pub call: Call,
+    /// What `prepare` derived; opaque to everybody else.
+    pub plan: Value,
+    /// What a dry run shows: one line, safe to print.
+    pub summary: String,
+}
+
+/// The clients that actions share; made once from the settings.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// The only HTTP client.
+    pub http: Http,
+    /// Google's base addresses and tokens.
+    pub google: Google,
+    /// GitHub's base address and tokens.
+    pub github: GitHub,
+}
+
+/// What `run` and `find` may use besides the intent.
+pub struct Context<'a> {
+    /// Clients for everything outbound.
+    pub clients: &'a Clients,
+    /// The step's deadline: no call may be waited for beyond it.
+    pub deadline: Instant,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// What an earlier attempt (perhaps of a process that died) saved with [`Progress::save`].
+    pub saved: Option<Value>,
+    /// Where progress goes.
+    pub progress: &'a dyn Progress,
+    /// Secrets that the call's parameters or connection name, and no others.
+    pub secrets: &'a BTreeMap<String, Secret>,
+}
+
+/// Progress inside one step: shown to people and kept for a restart.
+#[async_trait]
+pub trait Progress: Send + Sync {
+    /// Tells what has just happened, as one line (`image resolved to sha256:…`). Not durable.
+    fn stage(&self, name: &'static str, line: &str);
+
+    /// Keeps `saved` durably before it returns; a later attempt finds it in [`Context::saved`].
+    async fn save(&self, saved: Value) -> Result<(), Failure>;
+}
+
+/// It worked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// An object with the declared outputs.
+    pub outputs: Value,
+    /// One line for people.
+    pub summary: String,
+    /// Where the effect can be looked at.
+    pub url: Option<String>,
+}
+
+/// Why something failed, for people: never holds a secret.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// Stable word for rules (`failure.code`) and metrics: `unhealthy`, `not-found`, `refused`, `timeout`, …
+    pub code: String,
+    /// For the user: what went wrong and what can be done.
+    pub message: String,
+    /// True if the action put back what was there before.
+    pub rolled_back: bool,
+}
+
+impl Why {
+    /// A reason with nothing rolled back.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), rolled_back: false }
+    }
+}
+
+/// It did not work. The action decides whether another try can help; only the engine tries again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Failure {
+    /// Another attempt may succeed, not before `after` if the target said so.
+    Retry {
+        /// What the target asked for (`Retry-After`).
+        after: Option<Duration>,
+        /// Why.
+        why: Why,
+    },
+    /// No attempt will succeed.
+    Final {
+        /// Why.
+        why: Why,
+    },
+}
+
+impl Failure {
+    /// Another attempt may help.
+    pub fn retry(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Retry { after: None, why: Why::new(code, message) }
+    }
+
+    /// No attempt will help.
+    pub fn last(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Final { why: Why::new(code, message) }
+    }
+
+    /// The reason, whichever it is.
+    pub fn why(&self) -> &Why {
+        match self {
+            Self::Retry { why, .. } | Self::Final { why } => why,
+        }
+    }
+}
+
+/// One kind of effect. It never retries, reads no environment and no clock, and does not know the journal.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// The list entry.
+    fn spec(&self) -> &'static Spec;
+
+    /// Checks a rendered call and derives what `run` needs. Pure: serves check, explain, test and dry run alike.
+    fn prepare(&self, call: Call) -> Result<Intent, Why>;
+
+    /// Makes the effect, or goes on with it where an earlier attempt stopped.
+    async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure>;
+
+    /// Looks whether the effect is there already. Asked before a call is repeated whose outcome is unknown.
+    /// `Ok(None)` means: it is not there, or cannot be told, so run it.
+    async fn find(&self, _context: &Context<'_>, _intent: &Intent) -> Result<Option<Outcome>, Failure> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,11 @@
+//! What Declic does to the outside world: one file a kind in [`kinds`], on one HTTP client ([`http`]).
+//!
+//! This crate knows nothing of the server, the rule language or the store: it is given a [`action::Call`] and says what came of it.
+
+pub mod action;
+pub mod github;
+pub mod google;
+pub mod http;
+pub mod kinds;
+pub mod secret;
+pub mod targets;

@@ -1,0 +1,1 @@
+//! Strict JSON: duplicate keys, too deep, too many nodes and numbers that would lose digits are errors.

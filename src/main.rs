@@ -1,0 +1,3 @@
+//! The `declic` command.
+
+fn main() {}

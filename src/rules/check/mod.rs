@@ -1,0 +1,1 @@
+//! The checker: a tree against the registry, every fault in one pass.

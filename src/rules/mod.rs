@@ -1,0 +1,11 @@
+//! Rule files: read ([`yaml`]), checked ([`check`]) against the registry, compiled into the [`model`]. Pure: no IO, no clock.
+
+pub mod check;
+pub mod diagnostic;
+pub mod expr;
+pub mod glob;
+pub mod model;
+pub mod registry;
+pub mod template;
+pub mod types;
+pub mod yaml;

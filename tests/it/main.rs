@@ -1,0 +1,3 @@
+//! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
+
+mod support;

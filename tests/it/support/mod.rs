@@ -1,0 +1,1 @@
+//! What the tests stand on: the service under test, senders, and checkers of contracts.
