@@ -1,3 +1,7 @@
 //! The `declic` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    declic::cli::main()
+}

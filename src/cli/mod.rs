@@ -1,1 +1,83 @@
-//! cli
+//! The command line: one file a command. Exit status: 0 fine, 1 something is wrong with what was asked about, 2 usage or settings.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod demo;
+mod init;
+mod serve;
+
+/// The command is wrong, or the settings are.
+pub const USAGE: u8 = 2;
+/// What was asked about is wrong: a rule, a test, a run.
+pub const WRONG: u8 = 1;
+
+#[derive(Parser)]
+#[command(name = "declic", version, about = "Turns verified webhooks into actions.", after_help = EXAMPLES, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  declic demo                                   see the whole path on this machine, nothing else needed
+  declic init hooks && cd hooks                 start a folder with settings and a first rule
+  declic check                                  is everything right with settings and rules?
+  declic serve --config declic.yaml             run it
+  declic send github --event push --payload push.json
+                                                sign and send as GitHub would
+  declic deliveries show ID                     what came in, and why each rule matched or did not";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take in deliveries and act on them
+    Serve(serve::Arguments),
+    /// Show the whole path on this machine: a signed push in, a deploy and a reply out
+    Demo(demo::Arguments),
+    /// Start a folder: settings, a first rule, an example of the environment
+    Init(init::Arguments),
+    /// Print a completion script for a shell
+    ///
+    /// For bash: declic completions bash > /etc/bash_completion.d/declic
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "declic", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+/// Says what went wrong, and how the command ends.
+pub(crate) fn complain(status: u8, message: impl Display) -> ExitCode {
+    eprintln!("declic: {message}");
+    ExitCode::from(status)
+}
+
+/// Colour only where a person looks.
+pub(crate) fn colour() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// A runtime for commands that talk to something.
+pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("the operating system gives a process its threads and its poll handle, or nothing works")
+        .block_on(work)
+}

@@ -1,0 +1,40 @@
+# What people do with this repository. `make` alone lists it.
+
+CARGO ?= cargo
+# Long crash test: how many times the process is killed.
+N ?= 200
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test quick check-style packages crash fuzz-smoke bench image clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Build, then show the main job on this machine: push in, deploy out, reply on the commit
+	@$(CARGO) run --quiet --bin declic -- demo $(DEMO)
+
+build: ## Build the command for development
+	$(CARGO) build --bin declic
+
+test: packages check-style ## Do all the set-up, then run every test (what CI runs)
+	$(CARGO) test --workspace --no-fail-fast
+
+quick: ## Run the tests, without set-up and style
+	$(CARGO) test --workspace --no-fail-fast
+
+check-style: ## Formatting, lints and documentation, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+packages: ## Install the pinned npm and PyPI packages that tests check against
+	./scripts/test-packages
+
+crash: ## Kill the real process N times and count effects (make crash N=1000)
+	DECLIC_CRASH_RUNS=$(N) $(CARGO) test --test it crash -- --nocapture
+
+image: ## Build the container image (docker or buildah)
+	@if command -v docker >/dev/null 2>&1; then docker build -t declic . ; else buildah bud -t declic . ; fi
+
+clean: ## Remove what was built
+	$(CARGO) clean
