@@ -1,3 +1,4 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
 mod support;
+mod tidy;
