@@ -10,10 +10,12 @@ const LONGEST: usize = 450;
 const LONG_FILES: &[(&str, &str)] = &[];
 
 /// Places that compute and never touch the world.
-const PURE: &[&str] = &["src/rules", "src/matching", "src/matching.rs", "src/run/retry.rs", "src/journal/record.rs", "src/event.rs", "src/json.rs"];
+const PURE: &[&str] =
+    &["src/rules", "src/matching", "src/matching.rs", "src/run/retry.rs", "src/journal/record.rs", "src/event.rs", "src/json.rs"];
 
 /// What a pure place never names.
-const IMPURE: &[&str] = &["tokio::", "std::fs", "std::net", "std::env", "std::process", "Instant::now", "Timestamp::now", "reqwest", "poem::"];
+const IMPURE: &[&str] =
+    &["tokio::", "std::fs", "std::net", "std::env", "std::process", "Instant::now", "Timestamp::now", "reqwest", "poem::"];
 
 /// What a shipped line never says.
 const FORBIDDEN: &[(&str, &str)] = &[
@@ -159,7 +161,20 @@ fn no_machine_is_named_in_the_tree() {
     // Spelled in two parts, so that this file does not find itself.
     let words = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
     let mut faults = Vec::new();
-    for folder in ["src", "actions", "tests/it", "docs", "rules", "scripts", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "Makefile", "Dockerfile", "Cargo.toml"] {
+    for folder in [
+        "src",
+        "actions",
+        "tests/it",
+        "docs",
+        "rules",
+        "scripts",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "Makefile",
+        "Dockerfile",
+        "Cargo.toml",
+    ] {
         walk(&root().join(folder), &mut |path| {
             if path.components().any(|part| part.as_os_str() == "node_modules") {
                 return;
