@@ -1,4 +1,5 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
+mod docs;
 mod support;
 mod tidy;
