@@ -1,12 +1,11 @@
 //! Everything that README and docs show is run: YAML blocks are checked, the README's commands are executed as a newcomer would.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const DECLIC: &str = env!("CARGO_BIN_EXE_declic");
+use crate::support::binary::{command, declic, free_port, keep_to_this_machine};
 
 /// Commands of `sh` blocks that are run by another test, or cannot be run inside one.
 const ELSEWHERE: &[&str] = &["make ", "cargo ", "cd ", "./scripts/", "docker ", "curl ", "gcloud ", "set -a"];
@@ -52,18 +51,6 @@ fn documents() -> Vec<PathBuf> {
         }
     }
     paths
-}
-
-/// The command in a folder, with the two secrets of a fresh `declic init`.
-fn declic(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(DECLIC)
-        .args(arguments)
-        .current_dir(folder)
-        .env("DECLIC_GITHUB_SECRET", "a secret of this test")
-        .env("DECLIC_GITHUB_TOKEN", "a token of this test")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the command starts")
 }
 
 fn assert_success(what: &str, output: &Output) {
@@ -122,20 +109,10 @@ impl Drop for Running {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
-}
-
-/// Settings as `init` wrote them, but on a port of our own and with nothing to reach outside this machine.
-fn keep_to_this_machine(folder: &Path) {
+fn use_a_free_port(folder: &Path) {
     let path = folder.join("declic.yaml");
     let text = fs::read_to_string(&path).expect("declic.yaml");
-    let text = text
-        .replace("127.0.0.1:8080", &format!("127.0.0.1:{}", free_port()))
-        .replace("github:\n  token:", "github:\n  api-url: http://127.0.0.1:9\n  token:");
-    let closed =
-        "google: { run-url: \"http://127.0.0.1:9\", metadata-host: \"127.0.0.1:9\", registry-url: \"http://127.0.0.1:9\" }\n";
-    fs::write(path, text + closed).expect("declic.yaml");
+    fs::write(path, text.replace("127.0.0.1:8080", &format!("127.0.0.1:{}", free_port()))).expect("declic.yaml");
 }
 
 /// Waits until the service took in one delivery, and gives its id.
@@ -173,6 +150,7 @@ fn the_five_minutes_of_the_readme_work() {
                 "init" => {
                     assert_success(line, &declic(folder.path(), arguments));
                     keep_to_this_machine(&place);
+                    use_a_free_port(&place);
                 }
                 "serve" => service = Some(serve(&place, arguments)),
                 _ => {
@@ -198,16 +176,7 @@ fn the_five_minutes_of_the_readme_work() {
 
 /// Starts the service and waits until it says that it is alive.
 fn serve(folder: &Path, arguments: &[&str]) -> Running {
-    let child = Command::new(DECLIC)
-        .args(arguments)
-        .current_dir(folder)
-        .env("DECLIC_GITHUB_SECRET", "a secret of this test")
-        .env("DECLIC_GITHUB_TOKEN", "a token of this test")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("the command starts");
+    let child = command(folder, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the command starts");
     let running = Running(child);
     let settings = fs::read_to_string(folder.join("declic.yaml")).expect("declic.yaml");
     let address = settings.lines().find_map(|line| line.strip_prefix("listen: ")).expect("an address").to_owned();

@@ -1,1 +1,3 @@
 //! What the tests stand on: the service under test, senders, and checkers of contracts.
+
+pub mod binary;
