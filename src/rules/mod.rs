@@ -3,6 +3,7 @@
 pub mod check;
 pub mod diagnostic;
 pub mod expr;
+pub mod github_payloads;
 pub mod glob;
 pub mod model;
 pub mod registry;

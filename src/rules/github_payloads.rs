@@ -1,0 +1,122 @@
+//! The types of GitHub's webhook payloads, from GitHub's own description of them.
+//!
+//! `github_payloads.json` is written by `scripts/generate-github-payloads`, which also says what its notation means.
+//! It is read once, and a payload's type is built when a rule first asks for it.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::types::Type;
+
+/// The generated file.
+static DESCRIPTION: LazyLock<Description> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("github_payloads.json"))
+        .expect("the generated file has the form of this module; a test reads it")
+});
+
+/// Deeper than any payload of GitHub is; a type that contains itself ends here as `any`.
+const DEEPEST: usize = 40;
+
+#[derive(Deserialize)]
+struct Description {
+    types: BTreeMap<String, Value>,
+    events: BTreeMap<String, EventDescription>,
+}
+
+#[derive(Deserialize)]
+struct EventDescription {
+    actions: Vec<String>,
+    payload: Value,
+}
+
+/// Every event type of GitHub's webhooks, sorted: `branch_protection_rule`, …
+pub fn event_types() -> impl Iterator<Item = &'static str> {
+    DESCRIPTION.events.keys().map(String::as_str)
+}
+
+/// The values of `action` that an event type can have; none for types without actions.
+pub fn actions(event_type: &str) -> &'static [String] {
+    DESCRIPTION.events.get(event_type).map_or(&[], |event| &event.actions)
+}
+
+/// The type of the payload of an event type (`push`, not `github.push`).
+pub fn payload_type(event_type: &str) -> Option<Type> {
+    DESCRIPTION.events.get(event_type).map(|event| convert(&event.payload, DEEPEST))
+}
+
+fn convert(value: &Value, depth: usize) -> Type {
+    let Some(depth) = depth.checked_sub(1) else { return Type::Any };
+    match value {
+        Value::String(name) => named(name, depth),
+        Value::Array(items) => Type::List(Box::new(items.first().map_or(Type::Any, |item| convert(item, depth)))),
+        Value::Object(fields) => object(fields, depth),
+        _ => Type::Any,
+    }
+}
+
+fn named(name: &str, depth: usize) -> Type {
+    match name {
+        "text" => Type::Text,
+        "string" => Type::String,
+        "int" => Type::Int,
+        "double" => Type::Double,
+        "bool" => Type::Bool,
+        "null" => Type::Null,
+        _ => match name.strip_prefix('@').and_then(|name| DESCRIPTION.types.get(name)) {
+            Some(value) => convert(value, depth),
+            None => Type::Any,
+        },
+    }
+}
+
+fn object(fields: &Map<String, Value>, depth: usize) -> Type {
+    if fields.len() == 1 {
+        if let Some(inner) = fields.get("?") {
+            return Type::Optional(Box::new(convert(inner, depth)));
+        }
+        if let Some(inner) = fields.get("*") {
+            return Type::Map(Box::new(convert(inner, depth)));
+        }
+        if let Some(Value::Array(words)) = fields.get("|") {
+            return Type::Enum(words.iter().filter_map(Value::as_str).map(str::to_owned).collect());
+        }
+    }
+    Type::Object(fields.iter().map(|(name, value)| (name.clone(), convert(value, depth))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field<'a>(value: &'a Type, path: &str) -> Option<&'a Type> {
+        path.split('.').try_fold(value, |value, name| {
+            let value = if let Type::Optional(inner) = value { inner } else { value };
+            match value {
+                Type::Object(fields) => fields.get(name),
+                _ => None,
+            }
+        })
+    }
+
+    #[test]
+    fn all_event_types_are_known() {
+        assert_eq!(event_types().count(), 75);
+        for event_type in event_types() {
+            assert!(matches!(payload_type(event_type), Some(Type::Object(_))), "{event_type}");
+        }
+    }
+
+    #[test]
+    fn fields_have_the_types_that_github_describes() {
+        let pull_request = payload_type("pull_request").expect("a known event");
+        assert_eq!(field(&pull_request, "pull_request.head.sha"), Some(&Type::String));
+        assert_eq!(field(&pull_request, "pull_request.title"), Some(&Type::Text));
+        assert_eq!(field(&pull_request, "number"), Some(&Type::Int));
+        assert_eq!(field(&pull_request, "pull_request.hed"), None);
+        assert!(actions("pull_request").iter().any(|action| action == "opened"));
+        assert!(actions("push").is_empty());
+    }
+}
