@@ -1,0 +1,102 @@
+//! A fault with its place, and how it is shown.
+
+use std::ops::Range;
+
+mod machine;
+mod text;
+
+pub use machine::{github, json, sarif};
+pub use text::render;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Runs, but look at it.
+    Warning,
+    /// Does not start.
+    Error,
+}
+
+impl Severity {
+    /// `warning` or `error`, as every format spells it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// One fault of a rule or settings file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Diagnostic {
+    /// How bad.
+    pub severity: Severity,
+    /// Stable word: `unknown-key`, `type`, …
+    pub code: &'static str,
+    /// Path as the user gave it.
+    pub file: String,
+    /// Byte offsets into the file.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// Another place that matters (`first given here`).
+    pub related: Option<(Range<usize>, String)>,
+}
+
+impl Diagnostic {
+    /// An error without help.
+    pub fn error(file: &str, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, code, file: file.to_owned(), span, message: message.into(), help: None, related: None }
+    }
+
+    /// The same with advice.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The same with another place that matters.
+    #[must_use]
+    pub fn related(mut self, span: Range<usize>, label: impl Into<String>) -> Self {
+        self.related = Some((span, label.into()));
+        self
+    }
+
+    /// The same as a warning.
+    #[must_use]
+    pub fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
+        self
+    }
+
+    /// Line and column from 1, columns in characters, of where it begins in `source`.
+    pub fn position(&self, source: &str) -> (usize, usize) {
+        position(source, self.span.start)
+    }
+}
+
+/// Line and column from 1, columns in characters, of a byte offset. Offsets beyond the end count as the end.
+pub fn position(source: &str, offset: usize) -> (usize, usize) {
+    let before = source.get(..offset).unwrap_or(source);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}
+
+/// A text that was read, for showing faults in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Path as the user gave it.
+    pub path: &'a str,
+    /// Its whole text.
+    pub text: &'a str,
+}
+
+/// The text of a diagnostic's file; empty if it is not among them.
+fn text_of<'a>(sources: &[Source<'a>], file: &str) -> &'a str {
+    sources.iter().find(|source| source.path == file).map_or("", |source| source.text)
+}
