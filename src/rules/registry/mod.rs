@@ -1,0 +1,165 @@
+//! What there is: events with their fields and filters, actions with their parameters. The one list behind checker, schema,
+//! reference and sample events.
+
+use std::time::Duration;
+
+use declic_actions::action::{Field, Spec};
+use declic_actions::kinds;
+
+use crate::rules::glob::Subject;
+
+mod events;
+mod planned;
+
+pub use events::{ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
+pub use planned::PLANNED;
+
+/// The list entry of an event: everything that checker, schema, reference and tests know of it.
+#[derive(Debug)]
+pub struct EventSpec {
+    /// As in `on:`.
+    pub name: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+    /// Comes from GitHub: has the contexts `repo` and `actor`, and repositories may use it in rules of their own.
+    pub github: bool,
+    /// What a rule has to declare or may declare about its content.
+    pub declares: Declares,
+    /// What a rule can answer, if somebody waits.
+    pub reply: Option<ReplySpec>,
+    /// Filters in the order they are tried.
+    pub filters: &'static [FilterSpec],
+    /// Fields of the `event` context.
+    pub fields: &'static [Field],
+    /// Optional fields that are certain once a filter admits only one word.
+    pub certain: &'static [Certain],
+    /// Types of sources that it comes from.
+    pub from: &'static [From],
+}
+
+/// What a rule says about content that nobody else declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declares {
+    /// Nothing.
+    Nothing,
+    /// `command:` and `args:`; the latter become `event.args`.
+    Command,
+    /// `params:`, as `event.params`.
+    Params,
+    /// `body:`, as `event.body`.
+    Body,
+}
+
+impl Declares {
+    /// The key of the shape in `on:`, and of the field in the `event` context.
+    pub fn key(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Command => Some("args"),
+            Self::Params => Some("params"),
+            Self::Body => Some("body"),
+        }
+    }
+}
+
+/// An optional field that is there whenever `filter` admits only `word`.
+#[derive(Debug)]
+pub struct Certain {
+    /// The field of the `event` context.
+    pub field: &'static str,
+    /// The filter.
+    pub filter: &'static str,
+    /// The only word it admits.
+    pub word: &'static str,
+}
+
+/// A type of source, and its `format:` where that decides what comes.
+#[derive(Debug)]
+pub struct From {
+    /// `type:`
+    pub kind: &'static str,
+    /// `format:`
+    pub format: Option<&'static str>,
+}
+
+/// An answer that somebody waits for.
+#[derive(Debug)]
+pub struct ReplySpec {
+    /// How long, unless the source says otherwise.
+    pub deadline: Duration,
+    /// What it can hold.
+    pub fields: &'static [Field],
+}
+
+/// A key of an event in `on:` that narrows it down.
+#[derive(Debug)]
+pub struct FilterSpec {
+    /// The key.
+    pub name: &'static str,
+    /// How it decides.
+    pub kind: FilterKind,
+    /// The path it looks at: `event.branch`.
+    pub path: &'static str,
+    /// One sentence for the reference.
+    pub summary: &'static str,
+}
+
+/// How a filter decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterKind {
+    /// The text matches the patterns.
+    Glob(Subject),
+    /// Any text of the list matches the patterns.
+    AnyGlob(Subject),
+    /// The text is one of these.
+    In,
+    /// Any text of the list is one of these.
+    AnyIn,
+    /// `true` lets set and unset in, `false` only unset.
+    Flag,
+}
+
+/// The event of that name.
+pub fn event(name: &str) -> Option<&'static EventSpec> {
+    EVENTS.iter().find(|event| event.name == name)
+}
+
+/// Every action, built ones first.
+pub fn actions() -> impl Iterator<Item = &'static Spec> {
+    kinds::ALL.iter().map(|action| action.spec()).chain(unbuilt())
+}
+
+/// Actions that the checker knows and that `serve` refuses, because nothing does them yet.
+pub fn unbuilt() -> impl Iterator<Item = &'static Spec> {
+    PLANNED.iter().filter(|spec| kinds::find(spec.name).is_none())
+}
+
+/// The action of that name, built or not.
+pub fn action(name: &str) -> Option<&'static Spec> {
+    actions().find(|spec| spec.name == name)
+}
+
+/// The kind of target or connection that an action works on, where it takes one; by its service.
+pub fn kind_of_partner(action: &str) -> Option<&'static str> {
+    const KINDS: &[(&str, &str)] = &[
+        ("bigquery", "bigquery"),
+        ("cloud-run", "cloud-run"),
+        ("dialogflow", "dialogflow-fulfillment"),
+        ("fcm", "fcm"),
+        ("http", "http"),
+        ("pubsub", "pubsub"),
+        ("slack", "slack"),
+        ("x", "x"),
+    ];
+    let service = action.split_once('/')?.0;
+    KINDS.iter().find(|(name, _)| *name == service).map(|(_, kind)| *kind)
+}
+
+/// Can a source of this type and format bring the event? Types that no event names bring `http.webhook`.
+pub fn can_come_from(event: &EventSpec, kind: &str, format: Option<&str>) -> bool {
+    let named = |event: &EventSpec| event.from.iter().any(|from| from.kind == kind);
+    if !EVENTS.iter().any(named) {
+        return event.name == "http.webhook";
+    }
+    event.from.iter().any(|from| from.kind == kind && from.format == format)
+}
