@@ -13,8 +13,90 @@ pub struct SettingKind {
     pub fields: &'static [Field],
 }
 
+const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
+    Field { name, shape, summary }
+}
+
+/// How a request to a connection is authenticated: one of these, or nothing.
+const AUTH: Field = field(
+    "auth",
+    "{ bearer?: secret, basic?: secret, google-id-token?: string }?",
+    "One of: a bearer token, `user:password`, or a Google ID token for this audience; nothing if left out",
+);
+const PROJECT: Field = field("project", "string", "Id of the Google Cloud project");
+const ACT_AS: Field = field("act-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own");
+
 /// Kinds of `targets:`: what a deploy may touch.
-pub static TARGETS: &[SettingKind] = &[];
+pub static TARGETS: &[SettingKind] = &[SettingKind {
+    name: "cloud-run",
+    summary: "A Cloud Run service that exists; a deploy changes its image, its labels and its traffic, and nothing else",
+    fields: &[
+        PROJECT,
+        field("region", "string", "Region of the service, such as `europe-west1`"),
+        field("service", "string", "Name of the service"),
+        field(
+            "images",
+            "[string]",
+            "Patterns of image names that may be deployed; `*` stays within one path segment, `**` does not",
+        ),
+        field("deploy-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own"),
+        field("tags-only", "bool?", "Only previews: revisions with a tag and no traffic"),
+        field("max-tags", "int?", "Most tags the service may have"),
+        field("container", "string?", "Name of the container whose image is changed, where the service has several"),
+    ],
+}];
 
 /// Kinds of `connections:`: what an action may talk to.
-pub static CONNECTIONS: &[SettingKind] = &[];
+pub static CONNECTIONS: &[SettingKind] = &[
+    SettingKind {
+        name: "slack",
+        summary: "A Slack workspace, through a bot",
+        fields: &[
+            field("token", "secret", "Bot token with `chat:write`"),
+            field("channels", "[string]", "Channels that may be written to, by name with `#` or by id"),
+        ],
+    },
+    SettingKind {
+        name: "x",
+        summary: "An account on X",
+        fields: &[
+            field("auth", "secret", "JSON with `consumer_key`, `consumer_secret`, `token` and `token_secret` (OAuth 1.0a)"),
+            field("max-posts-per-day", "int?", "Most posts in a day"),
+        ],
+    },
+    SettingKind {
+        name: "bigquery",
+        summary: "A BigQuery dataset",
+        fields: &[
+            PROJECT,
+            field("dataset", "string", "Name of the dataset"),
+            field("tables", "[string]", "Tables that may be written to"),
+            ACT_AS,
+        ],
+    },
+    SettingKind { name: "fcm", summary: "Firebase Cloud Messaging of a project", fields: &[PROJECT, ACT_AS] },
+    SettingKind {
+        name: "pubsub",
+        summary: "Pub/Sub topics of a project",
+        fields: &[PROJECT, field("topics", "[string]", "Topics that may be published to"), ACT_AS],
+    },
+    SettingKind {
+        name: "http",
+        summary: "An HTTP API below one address",
+        fields: &[
+            field("base-url", "string", "Address that every request stays below"),
+            field("methods", "[GET|POST|PUT|PATCH|DELETE]?", "Methods that may be used; all if left out"),
+            AUTH,
+        ],
+    },
+    SettingKind {
+        name: "dialogflow-fulfillment",
+        summary: "An endpoint that answers Dialogflow's webhook requests",
+        fields: &[
+            field("url", "string", "Its address"),
+            field("flavor", "es|cx?", "Form of the requests: Dialogflow ES (the default) or CX"),
+            field("language", "string?", "Language code that is sent; `en` if left out"),
+            AUTH,
+        ],
+    },
+];

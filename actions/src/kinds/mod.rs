@@ -1,9 +1,25 @@
 //! The list of actions. A new one is a file here and two adjacent lines below; checker, schema, reference and metrics follow.
 
+mod given;
+
+pub mod cloud_run_deploy;
+pub mod dialogflow_fulfill;
+pub mod github_comment;
+pub mod github_deployment;
+pub mod github_status;
+pub mod http_request;
+
 use crate::action::Action;
 
 /// Every action, in the order of the reference.
-pub static ALL: &[&dyn Action] = &[];
+pub static ALL: &[&dyn Action] = &[
+    &cloud_run_deploy::CloudRunDeploy,
+    &github_comment::GithubComment,
+    &github_status::GithubStatus,
+    &github_deployment::GithubDeployment,
+    &http_request::HttpRequest,
+    &dialogflow_fulfill::DialogflowFulfill,
+];
 
 /// The action of that name, as in `uses:`.
 pub fn find(name: &str) -> Option<&'static dyn Action> {

@@ -1,0 +1,81 @@
+//! `cloud-run/deploy`: a new revision of a service that gets traffic only once it serves.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+
+/// The action.
+pub struct CloudRunDeploy;
+
+static SPEC: Spec = Spec {
+    name: "cloud-run/deploy",
+    summary: "Deploys an image to a Cloud Run service: done when the new revision serves, rolled back if it does not",
+    class: Class::Deploy,
+    parameters: &[
+        Field { name: "target", shape: "target", summary: "The service, by its name under `targets:`" },
+        Field {
+            name: "image",
+            shape: "string",
+            summary: "The image, with a tag or a digest; it is resolved to a digest before anything changes",
+        },
+        Field {
+            name: "wait-for-image",
+            shape: "duration?",
+            summary: "How long to wait for the image to appear, within the timeout of the step",
+        },
+        Field { name: "tag", shape: "string?", summary: "A tag of the revision, which gives it an address of its own" },
+        Field {
+            name: "traffic",
+            shape: "int?",
+            summary: "Percent of the traffic it gets once it is healthy: 100 if left out, 0 for a preview with a tag",
+        },
+        Field {
+            name: "health",
+            shape: "{ path: string, status: int?, attempts: int?, every: duration? }?",
+            summary: "Checked on the revision's own address before it gets traffic",
+        },
+        Field {
+            name: "rollback",
+            shape: "bool?",
+            summary: "If it does not become ready or healthy, put back the traffic as it was and remove the tag",
+        },
+        Field { name: "labels", shape: "{ \"*\": string }?", summary: "Labels of the revision and the service" },
+    ],
+    outputs: &[
+        Field {
+            name: "url",
+            shape: "string",
+            summary: "Address of what was deployed: of the service, or of the tag for a preview",
+        },
+        Field { name: "revision", shape: "string", summary: "Name of the new revision" },
+        Field { name: "previous_revision", shape: "string?", summary: "The revision that had most of the traffic before" },
+        Field { name: "digest", shape: "string", summary: "Digest of the image" },
+        Field { name: "rolled_back", shape: "bool", summary: "Always false; a rollback is a failure with `failure.rolled_back`" },
+    ],
+    example: r#"target: web_staging
+image: europe-docker.pkg.dev/acme-build/web/web:main
+wait-for-image: 15m
+health: { path: /readyz, status: 200, attempts: 10, every: 3s }
+rollback: true
+"#,
+    deadline: Duration::from_secs(900),
+    repeat: Repeat::Idempotent,
+    repeat_how: "The name of the revision follows from the call; each step looks at the service before it changes it",
+};
+
+#[async_trait]
+impl Action for CloudRunDeploy {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn prepare(&self, _call: Call) -> Result<Intent, Why> {
+        todo!()
+    }
+
+    async fn run(&self, _context: &Context<'_>, _intent: &Intent) -> Result<Outcome, Failure> {
+        todo!()
+    }
+}

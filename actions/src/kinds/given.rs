@@ -1,0 +1,132 @@
+//! Reads what a call was given. The checker has seen it before, but a plan must not rest on that: what does not fit is a reason.
+
+use serde_json::{Map, Value};
+
+use crate::action::{Call, Why};
+
+/// An object from a call, and what messages call it.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    place: &'static str,
+    values: Option<&'a Map<String, Value>>,
+}
+
+/// The parameters of a call.
+pub(super) fn params(call: &Call) -> Given<'_> {
+    Given { place: "with", values: Some(&call.params) }
+}
+
+/// The operator's settings of the call's target, which must be of this kind.
+pub(super) fn target<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
+    settings("target", call.target.as_ref(), kind)
+}
+
+/// The operator's settings of the call's connection, which must be of this kind.
+pub(super) fn connection<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
+    settings("connection", call.connection.as_ref(), kind)
+}
+
+fn settings<'a>(place: &'static str, value: Option<&'a Value>, kind: &str) -> Result<Given<'a>, Why> {
+    let given = Given { place, values: value.and_then(Value::as_object) };
+    match given.optional_text("type")? {
+        Some(found) if found == kind => Ok(given),
+        Some(found) => Err(invalid(format!("the {place} is of type `{found}`, but `{kind}` is needed"))),
+        None => Err(invalid(format!("a {place} of type `{kind}` is needed"))),
+    }
+}
+
+/// The reason for a call that cannot be carried out as it is written.
+pub(super) fn invalid(message: impl Into<String>) -> Why {
+    Why::new("invalid", message)
+}
+
+impl<'a> Given<'a> {
+    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.values.and_then(|values| values.get(name)).filter(|value| !value.is_null())
+    }
+
+    fn fault(&self, name: &str, wanted: &str) -> Why {
+        invalid(format!("`{}.{name}` must be {wanted}", self.place))
+    }
+
+    pub(super) fn optional_text(&self, name: &str) -> Result<Option<&'a str>, Why> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.fault(name, "text")),
+        }
+    }
+
+    pub(super) fn text(&self, name: &str) -> Result<&'a str, Why> {
+        self.optional_text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.fault(name, "a text that is not empty"))
+    }
+
+    pub(super) fn optional_int(&self, name: &str) -> Result<Option<i64>, Why> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(value) => value.as_i64().map(Some).ok_or_else(|| self.fault(name, "a whole number")),
+        }
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn int_within(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Why> {
+        match self.optional_int(name)? {
+            Some(number) if !(least..=most).contains(&number) => Err(self.fault(name, &format!("between {least} and {most}"))),
+            number => Ok(number),
+        }
+    }
+
+    pub(super) fn flag(&self, name: &str) -> Result<bool, Why> {
+        match self.value(name) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.fault(name, "true or false")),
+        }
+    }
+
+    pub(super) fn optional_object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Why> {
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::Object(values)) => Ok(Some(values)),
+            Some(_) => Err(self.fault(name, "an object")),
+        }
+    }
+
+    pub(super) fn inner(&self, name: &'static str) -> Result<Option<Given<'a>>, Why> {
+        Ok(self.optional_object(name)?.map(|values| Given { place: name, values: Some(values) }))
+    }
+
+    pub(super) fn optional_texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, Why> {
+        let Some(value) = self.value(name) else { return Ok(None) };
+        let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
+        texts.map(Some).ok_or_else(|| self.fault(name, "a list of texts"))
+    }
+
+    /// A length of time, as `90s`, `15m`, `2h`, `500ms`, or whole seconds.
+    pub(super) fn duration(&self, name: &str) -> Result<Option<std::time::Duration>, Why> {
+        let wanted = "a length of time such as `30s` or `5m`";
+        match self.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => duration(text).map(Some).ok_or_else(|| self.fault(name, wanted)),
+            Some(Value::Number(number)) => number
+                .as_u64()
+                .map(|seconds| Some(std::time::Duration::from_secs(seconds)))
+                .ok_or_else(|| self.fault(name, wanted)),
+            Some(_) => Err(self.fault(name, wanted)),
+        }
+    }
+}
+
+fn duration(text: &str) -> Option<std::time::Duration> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(std::time::Duration::from_millis)
+}
