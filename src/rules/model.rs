@@ -215,3 +215,18 @@ pub struct Offer {
     /// Names of `secrets:`.
     pub secrets: std::collections::BTreeSet<String>,
 }
+
+/// What the rules of a repository may use; nothing that is not listed.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Grant {
+    /// Events by name.
+    pub events: Vec<String>,
+    /// Actions by name; `github/*` is all of a service.
+    pub actions: Vec<String>,
+    /// Entries of `targets:`.
+    pub targets: Vec<String>,
+    /// Entries of `connections:`.
+    pub connections: Vec<String>,
+    /// Entries of `sources:` besides the repository's own GitHub deliveries.
+    pub sources: Vec<String>,
+}

@@ -3,5 +3,6 @@
 mod docs;
 mod examples;
 mod serve;
+mod settings;
 mod support;
 mod tidy;

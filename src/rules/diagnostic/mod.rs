@@ -100,3 +100,53 @@ pub struct Source<'a> {
 fn text_of<'a>(sources: &[Source<'a>], file: &str) -> &'a str {
     sources.iter().find(|source| source.path == file).map_or("", |source| source.text)
 }
+
+/// Faults of one file as they are found.
+#[derive(Debug)]
+pub struct Faults {
+    file: String,
+    found: Vec<Diagnostic>,
+}
+
+impl Faults {
+    /// None yet.
+    pub fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), found: Vec::new() }
+    }
+
+    /// The file they are in.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Adds an error, with advice if there is any.
+    pub fn error(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        let mut fault = Diagnostic::error(&self.file, code, span, message);
+        fault.help = help;
+        self.found.push(fault);
+    }
+
+    /// Adds a warning, with advice if there is any.
+    pub fn warning(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        self.error(code, span, message, help);
+        if let Some(last) = self.found.last_mut() {
+            last.severity = Severity::Warning;
+        }
+    }
+
+    /// Adds those found elsewhere.
+    pub fn extend(&mut self, others: impl IntoIterator<Item = Diagnostic>) {
+        self.found.extend(others);
+    }
+
+    /// How many errors.
+    pub fn errors(&self) -> usize {
+        self.found.iter().filter(|fault| fault.severity == Severity::Error).count()
+    }
+
+    /// All of them in the order of the file.
+    pub fn finish(mut self) -> Vec<Diagnostic> {
+        self.found.sort_by_key(|fault| fault.span.start);
+        self.found
+    }
+}

@@ -1,0 +1,232 @@
+//! `declic.yaml`: what is a fault, where, and what the environment decides.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use declic::rules::diagnostic::position;
+use declic::settings::{Environment, Mode, Settings, load, read};
+
+const FILE: &str = "declic.yaml";
+
+fn faults(text: &str) -> Vec<String> {
+    let (_, faults) = read(Path::new(FILE), text, Mode::Names, &Environment::given([]));
+    faults
+        .iter()
+        .map(|fault| {
+            let (line, column) = position(text, fault.span.start);
+            let help = fault.help.as_deref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{line}:{column} {}: {}{help}", fault.code, fault.message)
+        })
+        .collect()
+}
+
+/// The settings in a text that has no faults.
+fn settings(text: &str, environment: &Environment) -> Settings {
+    let (settings, faults) = read(Path::new(FILE), text, Mode::Names, environment);
+    settings.unwrap_or_else(|| panic!("{faults:?}"))
+}
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let found = faults(text);
+    assert_eq!(found, expected, "\n{text}\n");
+}
+
+#[test]
+fn the_example_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/examples/declic.yaml");
+    let text = fs::read_to_string(&path).expect("the example");
+    check(&text, &[]);
+    let settings = settings(&text, &Environment::given([]));
+    assert_eq!(settings.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!(settings.public_url.as_deref(), Some("https://declic.example.dev"));
+    assert_eq!(settings.sources.len(), 7);
+    assert_eq!(settings.sources[1].path, "/hooks/slack");
+    assert_eq!(settings.offer.targets["web_staging"]["service"], "web");
+    assert_eq!(settings.repositories[0].grant.targets, ["web_staging", "web_preview"]);
+    assert_eq!(settings.rules, ["/etc/declic/rules/*.yaml"]);
+    assert_eq!(settings.to_fetch().len(), 5, "everything in Secret Manager is fetched at start");
+}
+
+#[test]
+fn what_declic_init_writes_is_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/init/declic.yaml");
+    check(&fs::read_to_string(path).expect("the starter file"), &[]);
+}
+
+#[test]
+fn typing_mistakes_are_found_where_they_are() {
+    check("version: 1\nlisen: 1\n", &["2:1 unknown-key: the settings file has no `lisen` (did you mean `listen`?)"]);
+    check(
+        "version: 1\nsecrets: { a: { from: env, name: A } }\nsources:\n  gh: { type: githb, secret: a }\n  gi: { type: github, secrt: a }\n",
+        &[
+            "4:15 name: `sources` has no type `githb` (did you mean `github`?)",
+            "5:3 missing: `gi` needs `secret` (without it nothing could be verified, and nothing unverified is taken in)",
+            "5:23 unknown-key: the type `github` has no `secrt` (did you mean `secret`?)",
+        ],
+    );
+    check(
+        "version: 1\nsecrets: { hook: { from: env, name: A } }\nsources:\n  gh: { type: github, secret: hok }\n",
+        &["4:31 name: `secret` does not name an entry of `secrets:` (did you mean `hook`?)"],
+    );
+    check("version: 2\n", &["1:10 version: only version 1 is known here (write `version: 1`)"]);
+    check(
+        "listen: localhost\n",
+        &[
+            "1:1 missing: the settings file needs `version: 1`",
+            "1:9 type: `listen` must be an address and a port (such as 127.0.0.1:8080, or 0.0.0.0:8080 for every address of this machine)",
+        ],
+    );
+    check("version: 1\nversion: 1\n", &["2:1 duplicate-key: `version` is given twice"]);
+    check("version: 1\nworkers: 0\n", &["2:10 type: `workers` must be a number from 1 to 256"]);
+    check("version: 1\nlog: jsn\n", &["2:6 type: `log` is auto or text or json (did you mean `json`?)"]);
+    check("version: 1\nstore: postgres\n", &["2:8 name: there is no store `postgres` (write `store: sqlite`)"]);
+    check(
+        "version: 1\nstore: { sqlite: x.db, keep: 30 }\n",
+        &["2:30 type: `keep` must be a duration, this is an int (such as 30s, 5m, 2h)"],
+    );
+    check(
+        "version: 1\npublic-url: declic.example.dev\n",
+        &["2:13 type: `public-url` must be an address such as https://example.com"],
+    );
+    check(
+        "version: 1\negress: { allow: [\"http://x\"] }\n",
+        &["2:9 name: `http://x` is no host (write `host` or `host:port`, without scheme, path and patterns)"],
+    );
+}
+
+#[test]
+fn a_secret_written_out_is_refused_and_not_repeated() {
+    let found = faults("version: 1\nsecrets: { a: hunter2 }\nsources: { gh: { type: github, secret: hunter3 } }\n");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("2:15 plain-secret:"), "{found:?}");
+    assert!(found.iter().all(|fault| !fault.contains("hunter")), "{found:?}");
+}
+
+#[test]
+fn two_sources_cannot_share_a_path() {
+    let text = "version: 1\nsecrets: { a: { from: env, name: A } }\nsources:\n  x: { type: github, secret: a, path: /h }\n  \
+                y: { type: github, secret: a, path: /h }\n  z: { type: github, secret: a, path: /metrics }\n";
+    check(
+        text,
+        &[
+            "5:39 name: the path `/h` is that of `x` too (every source needs a path of its own)",
+            "6:39 name: the path `/metrics` is taken by Declic itself",
+        ],
+    );
+}
+
+#[test]
+fn one_way_to_authenticate_must_be_chosen() {
+    let text = "version: 1\nsecrets: { a: { from: env, name: A } }\nsources:\n  x: { type: webhook, auth: {} }\n  y: { type: webhook }\n";
+    let found = faults(text);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("4:23 auth: `auth` needs exactly one of"), "{found:?}");
+    assert!(found[1].starts_with("5:3 missing: `y` needs `auth`"), "{found:?}");
+}
+
+#[test]
+fn grants_name_what_there_is() {
+    let text = "version: 1\nrepositories:\n  - name: acme/web\n    id: 1\n    grant: { events: [github.psh], actions: [cloud-run/*, githb/*], targets: [web] }\n";
+    check(
+        text,
+        &[
+            "5:23 name: there is no event `github.psh` (did you mean `github.push`?)",
+            "5:59 name: there is no action `githb/*` (did you mean `github/*`?)",
+            "5:79 name: there is no target `web`",
+        ],
+    );
+}
+
+#[test]
+fn the_environment_decides_port_and_credentials() {
+    let text = "version: 1\nlisten: 127.0.0.1:8080\n";
+    let plain = settings(text, &Environment::given([]));
+    assert_eq!((plain.listen.to_string().as_str(), plain.listen_by_environment), ("127.0.0.1:8080", false));
+    assert_eq!(plain.google.metadata_host, "metadata.google.internal");
+    let port = settings(
+        text,
+        &Environment::given([("PORT", "9000"), ("GCE_METADATA_HOST", "h:1"), ("GOOGLE_APPLICATION_CREDENTIALS", "/k.json")]),
+    );
+    assert_eq!((port.listen.to_string().as_str(), port.listen_by_environment), ("127.0.0.1:9000", true));
+    assert_eq!(port.google.metadata_host, "h:1");
+    assert_eq!(port.google.credentials.as_deref(), Some(Path::new("/k.json")));
+    let run = settings(text, &Environment::given([("PORT", "9000"), ("K_SERVICE", "declic")]));
+    assert_eq!(run.listen.to_string(), "0.0.0.0:9000");
+    assert!(run.on_cloud_run);
+}
+
+#[test]
+fn paths_are_relative_to_the_file() {
+    let (settings, _) = read(
+        Path::new("/etc/declic/declic.yaml"),
+        "version: 1\nstore: { sqlite: data/x.db }\n",
+        Mode::Names,
+        &Environment::given([]),
+    );
+    assert_eq!(settings.map(|settings| settings.store.path), Some("/etc/declic/data/x.db".into()));
+}
+
+const WITH_SECRETS: &str = "version: 1
+secrets:
+  hook: { from: env, name: HOOK, previous: OLD_HOOK }
+  token: { from: file, path: token, previous: token.old }
+sources: { gh: { type: github, secret: hook } }
+github: { token: token, api-url: \"https://ghe.example/api/v3/\" }
+";
+
+#[test]
+fn secrets_are_read_only_when_they_are_needed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(FILE);
+    fs::write(&path, WITH_SECRETS).expect("a written file");
+    let names = load(&path, Mode::Names, &Environment::given([])).expect("names are enough for check");
+    assert!(names.settings.secrets.is_empty());
+
+    let missing = load(&path, Mode::Resolved, &Environment::given([])).expect_err("the values are not there").render(false);
+    assert!(missing.contains("the secret `hook` is not there: the variable HOOK is not set"), "{missing}");
+    assert!(missing.contains("declic.yaml:3:3"), "{missing}");
+    assert!(missing.contains("the secret `token` is not there"), "{missing}");
+
+    fs::write(folder.path().join("token"), "tkn\n").expect("a written file");
+    let empty = load(&path, Mode::Resolved, &Environment::given([("HOOK", "")])).expect_err("an empty secret").render(false);
+    assert!(empty.contains("an empty secret would let everybody in"), "{empty}");
+}
+
+#[test]
+fn a_rotated_secret_has_two_values_and_a_careless_file_is_pointed_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(FILE);
+    fs::write(&path, WITH_SECRETS).expect("a written file");
+    let token = folder.path().join("token");
+    fs::write(&token, "tkn\n").expect("a written file");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("permissions");
+    let environment = Environment::given([("HOOK", "new"), ("OLD_HOOK", "old")]);
+    let loaded = load(&path, Mode::Resolved, &environment).expect("everything is there");
+    let values = |name: &str| -> Vec<&[u8]> { loaded.settings.secrets[name].iter().map(|secret| secret.expose()).collect() };
+    assert_eq!(values("hook"), [b"new" as &[u8], b"old"]);
+    assert_eq!(values("token"), [b"tkn" as &[u8]], "the line break at the end is not part of it");
+    assert_eq!(loaded.settings.github.token.as_ref().map(|token| token.expose()), Some(b"tkn" as &[u8]));
+    assert_eq!(loaded.settings.github.api_url, "https://ghe.example/api/v3");
+    assert!(!format!("{:?}", loaded.settings).contains("tkn"), "settings can be logged");
+    let warnings = |loaded: &declic::settings::Loaded| -> Vec<String> {
+        loaded.warnings.iter().map(|fault| fault.message.clone()).collect()
+    };
+    let before = warnings(&loaded);
+    assert_eq!(before.len(), 1, "the previous file is not there: {before:?}");
+
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).expect("permissions");
+    let loaded = load(&path, Mode::Resolved, &environment).expect("everything is there");
+    assert!(
+        warnings(&loaded).iter().any(|message| message.contains("everybody on this machine can read")),
+        "{:?}",
+        loaded.warnings
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_plainly() {
+    let error = load(Path::new("/nowhere/declic.yaml"), Mode::Names, &Environment::given([])).expect_err("no such file");
+    assert!(error.render(false).contains("declic init"), "{}", error.render(false));
+}
