@@ -23,6 +23,7 @@ pub mod matching;
 pub mod receive;
 pub mod reference;
 pub mod report;
+pub mod rule_files;
 pub mod rules;
 pub mod run;
 pub mod settings;

@@ -1,0 +1,117 @@
+//! Rule files on disk: which ones a pattern means, and their texts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::rules::glob::{GlobSet, Subject};
+use crate::rules::model::RuleFile;
+
+/// Deeper folders are not looked into: a pattern that reaches further is a mistake, or a loop of links.
+const DEEPEST: usize = 16;
+
+/// Largest file that is read, in bytes; the checker has the real limits and says them with a place.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// The files that a path means, sorted: a file itself, the `*.yaml`, `*.yml` and `*.json` of a folder, or what matches a glob (`rules/*.yaml`).
+/// The paths begin as the pattern begins. It is an error if there are none.
+pub fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let path = folder.join(pattern);
+    if path.is_file() {
+        return Ok(vec![path]);
+    }
+    if path.is_dir() {
+        let mut files = Vec::new();
+        walk(&path, 1, &mut files)?;
+        files.retain(|file| is_rule_file(file));
+        return found(files, pattern, "there is no .yaml file in this folder");
+    }
+    if !pattern.contains(['*', '?', '[', '+']) {
+        return Err(format!("{pattern}: there is no such file or folder"));
+    }
+    let set = GlobSet::compile(&[pattern.to_owned()], Subject::Name).map_err(|faults| {
+        faults.first().map_or_else(|| format!("{pattern}: not a pattern"), |fault| format!("{pattern}: {}", fault.message))
+    })?;
+    let mut files = Vec::new();
+    walk(&folder.join(literal_prefix(pattern)), DEEPEST, &mut files)?;
+    files.retain(|file| file.strip_prefix(folder).unwrap_or(file).to_str().is_some_and(|name| set.decide(name).0));
+    found(files, pattern, "no file matches this pattern")
+}
+
+/// The texts of all files that the patterns mean, each once, in the order of the patterns.
+pub fn read(folder: &Path, patterns: &[String]) -> Result<Vec<RuleFile>, String> {
+    let mut files: Vec<RuleFile> = Vec::new();
+    for pattern in patterns {
+        for path in expand(folder, pattern)? {
+            let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            if files.iter().any(|file| file.path == name) {
+                continue;
+            }
+            files.push(RuleFile { text: text(&path)?, path: name });
+        }
+    }
+    Ok(files)
+}
+
+/// A file's text, or why there is none.
+pub fn text(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let size = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?.len();
+    if size > LARGEST {
+        return Err(format!("{shown}: {size} bytes are too many for a rule file"));
+    }
+    let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{shown}: not UTF-8 text"))
+}
+
+/// The folders whose changes can change what the patterns mean.
+pub fn folders(folder: &Path, patterns: &[String]) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = patterns
+        .iter()
+        .map(|pattern| {
+            let path = folder.join(literal_prefix(pattern));
+            if path.is_file() { path.parent().map_or_else(|| folder.to_owned(), Path::to_owned) } else { path }
+        })
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+fn found(mut files: Vec<PathBuf>, pattern: &str, none: &str) -> Result<Vec<PathBuf>, String> {
+    files.sort();
+    if files.is_empty() { Err(format!("{pattern}: {none}")) } else { Ok(files) }
+}
+
+fn is_rule_file(path: &Path) -> bool {
+    path.extension()
+        .and_then(|extension| extension.to_str())
+        .is_some_and(|extension| matches!(extension, "yaml" | "yml" | "json"))
+}
+
+/// The folders of a pattern before its first special character: `rules/` of `rules/*.yaml`.
+fn literal_prefix(pattern: &str) -> &str {
+    let special = pattern.find(['*', '?', '[', '+', '!']).unwrap_or(pattern.len());
+    if special == pattern.len() {
+        return pattern;
+    }
+    pattern.get(..special).and_then(|head| head.rfind('/')).and_then(|slash| pattern.get(..=slash)).unwrap_or("")
+}
+
+fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), String> {
+    let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(format!("{}: {error}", folder.display())),
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| format!("{}: {error}", folder.display()))?.path();
+        if path.is_dir() {
+            walk(&path, depth, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
