@@ -1,10 +1,20 @@
 //! The durable record: what came in, what was decided, what was done. The 2xx follows [`Journal::append`], never precedes it.
 
+pub mod crash;
 pub mod record;
+pub mod sqlite;
+
+use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 
-use record::{Appended, Delivery, NewDelivery};
+use crate::rules::model::RuleFile;
+use record::{
+    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Listing, NewDelivery, RunRecord, StepRecord,
+    Written,
+};
 
 /// The store could not do it. Never the sender's fault: the answer is a 503.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,12 +25,99 @@ pub enum JournalError {
     Down(String),
 }
 
-/// One store. It does not know what a rule is.
+/// Why a worker's write was refused.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LedgerError {
+    /// The lease is over and somebody else has the subject: whoever wrote must stop at once.
+    Lost,
+    /// The write is not a step along the state diagram: an error of ours.
+    Impossible(String),
+    /// The store could not do it; nothing was written.
+    Journal(JournalError),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => formatter.write_str("the queue in front of the store is full"),
+            Self::Down(why) => write!(formatter, "the store does not work: {why}"),
+        }
+    }
+}
+
+impl fmt::Display for LedgerError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => formatter.write_str("the lease is over and somebody else has taken it on"),
+            Self::Impossible(why) => write!(formatter, "refused by the state diagram: {why}"),
+            Self::Journal(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for JournalError {}
+impl std::error::Error for LedgerError {}
+
+impl From<JournalError> for LedgerError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl From<record::Impossible> for LedgerError {
+    fn from(impossible: record::Impossible) -> Self {
+        Self::Impossible(impossible.0)
+    }
+}
+
+/// One store. It does not know what a rule is, and all of its times are its own: callers give lengths of time, never moments.
 #[async_trait]
 pub trait Journal: Send + Sync {
-    /// Appends durably and tells new from duplicate.
+    /// Appends durably and tells new from duplicate by (source, delivery id).
     async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError>;
+
+    /// Takes on what is due: each subject goes to one worker, whose lease must be extended.
+    async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError>;
+
+    /// Extends leases, from now. The answers say, in order, which are still held.
+    async fn extend(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<bool>, JournalError>;
+
+    /// Ends the matching of a delivery: traces and runs in one transaction. Answers the ids of the runs.
+    async fn decide(&self, lease: Lease, decision: Decision) -> Result<Vec<String>, LedgerError>;
+
+    /// Gives a delivery back unmatched; the claim does not count.
+    async fn release(&self, lease: Lease) -> Result<(), LedgerError>;
+
+    /// Writes what happened to a run, in one transaction, if the lease is held. Intents, progress and outcomes are durable on return.
+    async fn write(&self, lease: Lease, changes: Vec<Change>) -> Result<Written, LedgerError>;
+
+    /// Keeps the files of a rule set, so that runs can end with the rules they began with. Before the first run of that revision.
+    async fn keep_rules(&self, revision: &str, files: Vec<RuleFile>) -> Result<(), JournalError>;
+
+    /// The files of a rule set.
+    async fn rules(&self, revision: &str) -> Result<Option<Vec<RuleFile>>, JournalError>;
 
     /// One delivery with its body.
     async fn delivery(&self, id: &str) -> Result<Option<Delivery>, JournalError>;
+
+    /// Where a delivery stands, and the traces of its matching once there are any.
+    async fn delivery_record(&self, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, JournalError>;
+
+    /// Deliveries, newest first.
+    async fn deliveries(&self, listing: Listing) -> Result<Vec<DeliveryRecord>, JournalError>;
+
+    /// One run with its steps.
+    async fn run(&self, id: &str) -> Result<Option<(RunRecord, Vec<StepRecord>)>, JournalError>;
+
+    /// Runs, newest first.
+    async fn runs(&self, listing: Listing) -> Result<Vec<RunRecord>, JournalError>;
+
+    /// The runs of one delivery, in the order of the rules.
+    async fn runs_of(&self, delivery: &str) -> Result<Vec<RunRecord>, JournalError>;
+
+    /// Removes up to `limit` deliveries that ended longer ago than `older`, with all that hangs on them. Answers how many.
+    async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError>;
+
+    /// Fails if the store cannot take deliveries at this moment.
+    async fn probe(&self) -> Result<(), JournalError>;
 }

@@ -1,0 +1,70 @@
+//! Faults on purpose, for tests: the process dies, or a commit fails, at a chosen write. Release builds have none of it.
+
+/// Where a write can be hit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// All is written, nothing is committed.
+    BeforeCommit,
+    /// All is committed, nobody knows yet.
+    BeforeAnswer,
+}
+
+/// What goes wrong, and when. The default is: nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    #[cfg(debug_assertions)]
+    plan: Option<std::sync::Arc<Plan>>,
+}
+
+#[cfg(debug_assertions)]
+#[derive(Debug, Default)]
+struct Plan {
+    abort_at: Option<u64>,
+    seen: std::sync::atomic::AtomicU64,
+    failing: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(debug_assertions)]
+impl Faults {
+    /// The process aborts at the n-th point, counted from 1 over the life of the store.
+    pub fn abort_at(n: u64) -> Self {
+        Self { plan: Some(std::sync::Arc::new(Plan { abort_at: Some(n), ..Plan::default() })) }
+    }
+
+    /// Commits fail while [`Faults::fail`] says so.
+    pub fn switchable() -> Self {
+        Self { plan: Some(std::sync::Arc::default()) }
+    }
+
+    /// Makes commits fail from now on, or no longer.
+    pub fn fail(&self, failing: bool) {
+        if let Some(plan) = &self.plan {
+            plan.failing.store(failing, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
+    /// Called by the store at every write.
+    pub(super) fn point(&self, point: Point) -> Result<(), String> {
+        use std::sync::atomic::Ordering::SeqCst;
+        let Some(plan) = &self.plan else { return Ok(()) };
+        if plan.abort_at == Some(plan.seen.fetch_add(1, SeqCst) + 1) {
+            std::process::abort();
+        }
+        if point == Point::BeforeCommit && plan.failing.load(SeqCst) {
+            return Err("the commit failed on purpose".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(debug_assertions))]
+impl Faults {
+    /// Nothing goes wrong on purpose in a release build.
+    pub fn abort_at(_n: u64) -> Self {
+        Self::default()
+    }
+
+    pub(super) fn point(&self, _point: Point) -> Result<(), String> {
+        Ok(())
+    }
+}
