@@ -1,0 +1,266 @@
+//! Writes about deliveries: append with deduplication, the decision of matching, and the final state.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::identity;
+use super::rows::word;
+use super::writer::{Fault, Session};
+use crate::journal::LedgerError;
+use crate::journal::record::{
+    Appended, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, RunState, StepState, Subject, Verdict,
+};
+use crate::rules::model::RuleFile;
+
+pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
+    let connection = session.connection;
+    let last = connection
+        .prepare_cached("SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let number = identity::next(last.unwrap_or(0), session.now);
+    let inserted = connection
+        .prepare_cached(
+            "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING",
+        )?
+        .execute(params![
+            number,
+            delivery.source,
+            delivery.delivery_id,
+            delivery.event_type,
+            delivery.received_at.0,
+            delivery.trace,
+            delivery.verified,
+            i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
+            DeliveryState::Accepted.word(),
+            session.now.0,
+        ])?;
+    if inserted == 0 {
+        return known(session, delivery);
+    }
+    connection.prepare_cached("INSERT INTO contents (delivery, headers, body) VALUES (?1, ?2, ?3)")?.execute(params![
+        number,
+        serde_json::to_string(&delivery.headers)?,
+        delivery.body.as_ref()
+    ])?;
+    Ok(Appended::New { id: identity::delivery(number) })
+}
+
+/// It came before: one that failed is taken up again, any other is left alone.
+fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
+    let (number, state) = session
+        .connection
+        .prepare_cached("SELECT seq, state FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0")?
+        .query_row(params![delivery.source, delivery.delivery_id], |row| {
+            Ok((row.get::<_, i64>(0)?, word(row, 1, DeliveryState::of_word)?))
+        })?;
+    let id = identity::delivery(number);
+    let failed = matches!(state, DeliveryState::Failed | DeliveryState::Rejected);
+    if failed && revive(session, number, state)? { Ok(Appended::Revived { id }) } else { Ok(Appended::Duplicate { id }) }
+}
+
+/// Takes a failed delivery up again: its failed runs at their failed step, or its matching. False if that could not change anything.
+fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<bool, Fault> {
+    let connection = session.connection;
+    let runs: i64 = connection.query_row("SELECT count(*) FROM runs WHERE delivery = ?1", [delivery], |row| row.get(0))?;
+    let next = if runs == 0 {
+        DeliveryState::Accepted
+    } else {
+        // A run that never started has a rule that cannot be evaluated, today as then.
+        let mut statement = connection.prepare_cached(
+            "SELECT seq, state FROM runs WHERE delivery = ?1 AND state IN ('failed', 'dead') AND started_at IS NOT NULL",
+        )?;
+        let failed = statement
+            .query_map([delivery], |row| Ok((row.get::<_, i64>(0)?, word(row, 1, RunState::of_word)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        if failed.is_empty() {
+            return Ok(false);
+        }
+        for (run, state) in failed {
+            revive_run(session, run, state)?;
+        }
+        DeliveryState::Running
+    };
+    let next = state.to(next)?;
+    let due = (next == DeliveryState::Accepted).then_some(session.now.0);
+    connection
+        .prepare_cached(
+            "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
+        )?
+        .execute(params![delivery, next.word(), due])?;
+    Ok(true)
+}
+
+/// What its steps did stays done; the step that failed is made anew under the same key, and what follows a failure belongs to a new round.
+fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
+    let connection = session.connection;
+    connection
+        .prepare_cached(
+            "UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL
+             WHERE seq = ?1",
+        )?
+        .execute(params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
+    connection
+        .prepare_cached(
+            "UPDATE steps SET state = ?2, intent = NULL, saved = NULL, why = NULL, finished_at = NULL
+             WHERE run = ?1 AND round = 0 AND phase = 'steps' AND state = ?3
+               AND number = (SELECT max(number) FROM steps WHERE run = ?1 AND round = 0 AND phase = 'steps')",
+        )?
+        .execute(params![run, StepState::Waiting.word(), StepState::Failed.word()])?;
+    Ok(())
+}
+
+pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) -> Result<Vec<String>, Fault> {
+    let (delivery, state) = held(session, lease)?;
+    session
+        .connection
+        .prepare_cached(
+            "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
+        )?
+        .execute(params![delivery, serde_json::to_string(&decision.traces)?])?;
+    let mut ids = Vec::new();
+    let (next, reason) = match &decision.verdict {
+        Verdict::Ignored => (DeliveryState::Ignored, None),
+        Verdict::Rejected(why) => (DeliveryState::Rejected, Some(why)),
+        Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
+        Verdict::Runs(runs) => {
+            let mut states = Vec::new();
+            for (number, run) in (1_i64..).zip(runs) {
+                states.push(create(session, delivery, number, run)?);
+                ids.push(identity::run(delivery, number));
+            }
+            (DeliveryState::settled(states), None)
+        }
+    };
+    let next = state.to(next)?;
+    session
+        .connection
+        .prepare_cached(
+            "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0 WHERE seq = ?1",
+        )?
+        .execute(params![delivery, next.word(), reason, next.is_final().then_some(session.now.0)])?;
+    Ok(ids)
+}
+
+pub(super) fn release(session: &Session<'_>, lease: &Lease) -> Result<(), Fault> {
+    let (delivery, state) = held(session, lease)?;
+    session
+        .connection
+        .prepare_cached("UPDATE deliveries SET state = ?2, next_at = ?3, claims = claims - 1 WHERE seq = ?1")?
+        .execute(params![delivery, state.to(DeliveryState::Accepted)?.word(), session.now.0])?;
+    Ok(())
+}
+
+/// Number and state of the delivery, if the lease on it is held.
+fn held(session: &Session<'_>, lease: &Lease) -> Result<(i64, DeliveryState), Fault> {
+    let Subject::Delivery(id) = &lease.subject else { return Err(LedgerError::Lost.into()) };
+    let number = identity::delivery_number(id).ok_or(LedgerError::Lost)?;
+    let state = session
+        .connection
+        .prepare_cached("SELECT state FROM deliveries WHERE seq = ?1 AND token = ?2 AND state = 'matching'")?
+        .query_row(params![number, lease.token], |row| word(row, 0, DeliveryState::of_word))
+        .optional()?;
+    Ok((number, state.ok_or(LedgerError::Lost)?))
+}
+
+fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Result<RunState, Fault> {
+    let connection = session.connection;
+    let covered_by = match &run.group {
+        Some(Group { key, mode: GroupMode::Skip }) => connection
+            .prepare_cached("SELECT min(seq) FROM runs WHERE group_key = ?1 AND next_at IS NOT NULL")?
+            .query_row([key], |row| row.get::<_, Option<i64>>(0))?,
+        _ => None,
+    };
+    let state = match (&run.failure, covered_by) {
+        (Some(_), _) => RunState::Failed,
+        (None, Some(_)) => RunState::Skipped,
+        (None, None) => RunState::Queued,
+    };
+    let open = !state.is_final();
+    connection
+        .prepare_cached(
+            "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
+                               created_at, finished_at, failure, covered_by, next_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            delivery,
+            number,
+            run.rule,
+            run.owner,
+            run.place,
+            run.revision,
+            state.word(),
+            run.group.as_ref().map(|group| &group.key),
+            run.group.as_ref().map(|group| group.mode.word()),
+            session.now.0,
+            (!open).then_some(session.now.0),
+            run.failure.as_ref().map(serde_json::to_string).transpose()?,
+            covered_by,
+            open.then_some(session.now.0),
+        ])?;
+    if let (Some(group), true) = (&run.group, open) {
+        cover(session, group, connection.last_insert_rowid())?;
+    }
+    Ok(state)
+}
+
+/// A new run of a group makes those superfluous that still wait for their start.
+fn cover(session: &Session<'_>, group: &Group, run: i64) -> Result<(), Fault> {
+    if !matches!(group.mode, GroupMode::QueueLatest | GroupMode::Supersede) {
+        return Ok(());
+    }
+    let connection = session.connection;
+    let mut statement = connection.prepare_cached(
+        "UPDATE runs SET state = ?3, covered_by = ?2, next_at = NULL, finished_at = ?4
+         WHERE group_key = ?1 AND next_at IS NOT NULL AND state = 'queued' AND seq < ?2 RETURNING delivery",
+    )?;
+    let covered = statement
+        .query_map(params![group.key, run, RunState::Queued.to(RunState::Superseded)?.word(), session.now.0], |row| {
+            row.get::<_, i64>(0)
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for delivery in covered {
+        settle(session, delivery)?;
+    }
+    if group.mode == GroupMode::Supersede {
+        connection
+            .prepare_cached(
+                "UPDATE runs SET covered_by = ?2 WHERE group_key = ?1 AND next_at IS NOT NULL AND state IN ('running', 'waiting') AND seq < ?2",
+            )?
+            .execute(params![group.key, run])?;
+    }
+    Ok(())
+}
+
+/// Gives a delivery its final state once the last of its runs is over.
+pub(super) fn settle(session: &Session<'_>, delivery: i64) -> Result<(), Fault> {
+    let connection = session.connection;
+    let mut statement = connection.prepare_cached("SELECT state FROM runs WHERE delivery = ?1")?;
+    let runs = statement.query_map([delivery], |row| word(row, 0, RunState::of_word))?.collect::<Result<Vec<_>, _>>()?;
+    let settled = DeliveryState::settled(runs);
+    let state = connection
+        .prepare_cached("SELECT state FROM deliveries WHERE seq = ?1")?
+        .query_row([delivery], |row| word(row, 0, DeliveryState::of_word))?;
+    // While it is being decided, the decision itself settles it.
+    if settled == DeliveryState::Running || state == DeliveryState::Matching {
+        return Ok(());
+    }
+    connection.prepare_cached("UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE seq = ?1")?.execute(params![
+        delivery,
+        state.to(settled)?.word(),
+        session.now.0
+    ])?;
+    Ok(())
+}
+
+pub(super) fn keep_rules(session: &Session<'_>, revision: &str, files: &[RuleFile]) -> Result<(), Fault> {
+    session
+        .connection
+        .prepare_cached(
+            "INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET kept_at = excluded.kept_at",
+        )?
+        .execute(params![revision, serde_json::to_string(files)?, session.now.0])?;
+    Ok(())
+}

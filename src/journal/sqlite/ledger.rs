@@ -1,0 +1,252 @@
+//! Writes about runs under their lease: intents, progress, outcomes, final states.
+
+use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+
+use super::claim::run_by_id;
+use super::deliveries::settle;
+use super::identity;
+use super::rows::word;
+use super::writer::{Fault, Session};
+use crate::journal::LedgerError;
+use crate::journal::record::{
+    AttemptState, Change, Impossible, Lease, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Written,
+};
+
+/// The run a lease is on, inside one write.
+struct Held<'a> {
+    session: &'a Session<'a>,
+    run: i64,
+    delivery: i64,
+    round: i64,
+    worker: String,
+    covered_by: Option<i64>,
+}
+
+pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) -> Result<Written, Fault> {
+    let held = hold(session, lease)?;
+    let mut given_back = false;
+    for change in changes {
+        if given_back {
+            return Err(Impossible("a run cannot be changed after it was given back".to_owned()).into());
+        }
+        match change {
+            Change::Began { place, label, intent } => held.began(*place, label, &serde_json::to_string(intent)?)?,
+            Change::Saved { place, saved } => held.saved(*place, saved)?,
+            Change::Retrying { place, state, why } => {
+                held.step_to(*place, StepState::Waiting)?;
+                held.end_attempt(*place, *state, Some(serde_json::to_string(why)?))?;
+                if *state != AttemptState::Interrupted {
+                    held.got_on()?;
+                }
+            }
+            Change::Ended { place, label, end } => held.ended(*place, label, end)?,
+            Change::Waits { after } => {
+                held.give_back(RunState::Waiting, session.now.after(*after).0)?;
+                given_back = true;
+            }
+            Change::Released => {
+                held.give_back(RunState::Waiting, session.now.0)?;
+                given_back = true;
+            }
+            Change::Finished { state, failure } => {
+                held.finished(*state, failure.as_ref())?;
+                given_back = true;
+            }
+        }
+    }
+    Ok(Written { stop: held.stop()? })
+}
+
+fn hold<'a>(session: &'a Session<'a>, lease: &Lease) -> Result<Held<'a>, Fault> {
+    let Subject::Run(id) = &lease.subject else { return Err(LedgerError::Lost.into()) };
+    let run = run_by_id(session.connection, id)?.ok_or(LedgerError::Lost)?;
+    let held = session
+        .connection
+        .prepare_cached("SELECT delivery, round, coalesce(worker, ''), covered_by FROM runs WHERE seq = ?1 AND token = ?2 AND state = 'running'")?
+        .query_row(params![run, lease.token], |row| {
+            Ok(Held { session, run, delivery: row.get(0)?, round: row.get(1)?, worker: row.get(2)?, covered_by: row.get(3)? })
+        })
+        .optional()?;
+    held.ok_or_else(|| LedgerError::Lost.into())
+}
+
+impl Held<'_> {
+    fn began(&self, place: Place, label: &StepLabel, intent: &str) -> Result<(), Fault> {
+        let Place { round, phase, index } = place;
+        let to = StepState::to(self.state_of(place)?, StepState::Running)?;
+        let connection = self.session.connection;
+        connection
+            .prepare_cached(
+                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, intent, started_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT DO UPDATE SET state = excluded.state, intent = coalesce(intent, excluded.intent),
+                     started_at = coalesce(started_at, excluded.started_at)",
+            )?
+            .execute(params![
+                self.run,
+                round,
+                phase.word(),
+                index,
+                label.id,
+                label.name,
+                label.uses,
+                to.word(),
+                intent,
+                self.session.now.0
+            ])?;
+        connection
+            .prepare_cached(
+                "INSERT INTO attempts (run, step_round, phase, step, number, round, worker, state, started_at)
+                 SELECT ?1, ?2, ?3, ?4, 1 + coalesce(max(number), 0), ?5, ?6, ?7, ?8 FROM attempts
+                  WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4",
+            )?
+            .execute(params![
+                self.run,
+                round,
+                phase.word(),
+                index,
+                self.round,
+                self.worker,
+                AttemptState::Open.word(),
+                self.session.now.0
+            ])?;
+        Ok(())
+    }
+
+    fn saved(&self, place: Place, saved: &Value) -> Result<(), Fault> {
+        let changed = self
+            .session
+            .connection
+            .prepare_cached(
+                "UPDATE steps SET saved = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 AND state = 'running'",
+            )?
+            .execute(params![self.run, place.round, place.phase.word(), place.index, serde_json::to_string(saved)?])?;
+        if changed != 1 {
+            return Err(Impossible("progress can be kept only of a running step".to_owned()).into());
+        }
+        self.got_on()
+    }
+
+    fn ended(&self, place: Place, label: &StepLabel, end: &StepEnd) -> Result<(), Fault> {
+        let (to, attempt, outcome, why) = match end {
+            StepEnd::Succeeded { outcome, found } => {
+                let attempt = if *found { AttemptState::Found } else { AttemptState::Succeeded };
+                (StepState::Succeeded, attempt, Some(serde_json::to_string(outcome)?), None)
+            }
+            StepEnd::Failed { why } => (StepState::Failed, AttemptState::Failed, None, Some(serde_json::to_string(why)?)),
+            StepEnd::Skipped { why } => (StepState::Skipped, AttemptState::Failed, None, Some(serde_json::to_string(why)?)),
+        };
+        let from = self.state_of(place)?;
+        let to = StepState::to(from, to)?;
+        let Place { round, phase, index } = place;
+        self.session
+            .connection
+            .prepare_cached(
+                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, outcome, why, finished_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT DO UPDATE SET state = excluded.state, outcome = excluded.outcome, why = excluded.why,
+                     finished_at = excluded.finished_at",
+            )?
+            .execute(params![
+                self.run,
+                round,
+                phase.word(),
+                index,
+                label.id,
+                label.name,
+                label.uses,
+                to.word(),
+                outcome,
+                why,
+                self.session.now.0
+            ])?;
+        if from == Some(StepState::Running) {
+            self.end_attempt(place, attempt, why)?;
+        }
+        self.got_on()
+    }
+
+    fn finished(&self, state: RunState, failure: Option<&RunFailure>) -> Result<(), Fault> {
+        let state = RunState::Running.to(state)?;
+        if !state.is_final() {
+            return Err(Impossible(format!("a run cannot finish as {}", state.word())).into());
+        }
+        let open: i64 = self
+            .session
+            .connection
+            .prepare_cached("SELECT count(*) FROM steps WHERE run = ?1 AND state IN ('running', 'waiting')")?
+            .query_row([self.run], |row| row.get(0))?;
+        if open != 0 {
+            return Err(Impossible("a run cannot finish while one of its steps is open".to_owned()).into());
+        }
+        self.session
+            .connection
+            .prepare_cached(
+                "UPDATE runs SET state = ?2, failure = ?3, finished_at = ?4, next_at = NULL, worker = NULL WHERE seq = ?1",
+            )?
+            .execute(params![self.run, state.word(), failure.map(serde_json::to_string).transpose()?, self.session.now.0])?;
+        settle(self.session, self.delivery)
+    }
+
+    /// A claim that ends in order does not count as one that brought its worker down.
+    fn give_back(&self, state: RunState, next_at: i64) -> Result<(), Fault> {
+        self.session
+            .connection
+            .prepare_cached(
+                "UPDATE runs SET state = ?2, next_at = ?3, claims = max(0, claims - 1), worker = NULL WHERE seq = ?1",
+            )?
+            .execute(params![self.run, RunState::Running.to(state)?.word(), next_at])?;
+        Ok(())
+    }
+
+    /// Claims are counted only between two things that got done.
+    fn got_on(&self) -> Result<(), Fault> {
+        self.session.connection.prepare_cached("UPDATE runs SET claims = 1 WHERE seq = ?1")?.execute([self.run])?;
+        Ok(())
+    }
+
+    fn state_of(&self, place: Place) -> Result<Option<StepState>, Fault> {
+        let state = self
+            .session
+            .connection
+            .prepare_cached("SELECT state FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
+            .query_row(params![self.run, place.round, place.phase.word(), place.index], |row| word(row, 0, StepState::of_word))
+            .optional()?;
+        Ok(state)
+    }
+
+    fn step_to(&self, place: Place, state: StepState) -> Result<(), Fault> {
+        let state = StepState::to(self.state_of(place)?, state)?;
+        self.session
+            .connection
+            .prepare_cached("UPDATE steps SET state = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
+            .execute(params![self.run, place.round, place.phase.word(), place.index, state.word()])?;
+        Ok(())
+    }
+
+    /// Ends the one open attempt of a step.
+    fn end_attempt(&self, place: Place, state: AttemptState, why: Option<String>) -> Result<(), Fault> {
+        let state = AttemptState::Open.to(state)?;
+        let changed = self
+            .session
+            .connection
+            .prepare_cached(
+                "UPDATE attempts SET state = ?5, why = ?6, finished_at = ?7
+                 WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 AND state = 'open'",
+            )?
+            .execute(params![self.run, place.round, place.phase.word(), place.index, state.word(), why, self.session.now.0])?;
+        if changed == 1 { Ok(()) } else { Err(Impossible("a running step has exactly one open attempt".to_owned()).into()) }
+    }
+
+    fn stop(&self) -> Result<Option<String>, Fault> {
+        let Some(run) = self.covered_by else { return Ok(None) };
+        let stop = self
+            .session
+            .connection
+            .prepare_cached("SELECT delivery, number FROM runs WHERE seq = ?1")?
+            .query_row([run], |row| Ok(identity::run(row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(stop)
+    }
+}

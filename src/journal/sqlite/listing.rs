@@ -1,0 +1,111 @@
+//! Reads. Each is one transaction's view.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
+
+use super::claim::run_by_id;
+use super::identity;
+use super::rows::{self, ATTEMPT_RECORD, DELIVERY, DELIVERY_RECORD, RUN_RECORD, STEP_RECORD};
+use super::writer::Fault;
+use crate::journal::record::{Delivery, DeliveryRecord, Listing, RunRecord, StepRecord};
+use crate::rules::model::RuleFile;
+
+pub(super) fn rules(connection: &Connection, revision: &str) -> Result<Option<Vec<RuleFile>>, Fault> {
+    let files: Option<String> = connection
+        .prepare_cached("SELECT files FROM rule_sets WHERE revision = ?1")?
+        .query_row([revision], |row| row.get(0))
+        .optional()?;
+    Ok(files.map(|files| serde_json::from_str(&files)).transpose()?)
+}
+
+pub(super) fn delivery(connection: &Connection, id: &str) -> Result<Option<Delivery>, Fault> {
+    match identity::delivery_number(id) {
+        Some(number) => delivery_by_number(connection, number),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn delivery_by_number(connection: &Connection, number: i64) -> Result<Option<Delivery>, Fault> {
+    let sql = format!("SELECT {DELIVERY} FROM deliveries d JOIN contents c ON c.delivery = d.seq WHERE d.seq = ?1");
+    Ok(connection.prepare_cached(&sql)?.query_row([number], rows::delivery).optional()?)
+}
+
+pub(super) fn delivery_record(connection: &Connection, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, Fault> {
+    let Some(number) = identity::delivery_number(id) else { return Ok(None) };
+    let sql =
+        format!("SELECT {DELIVERY_RECORD}, (SELECT traces FROM traces WHERE delivery = seq) FROM deliveries WHERE seq = ?1");
+    let found = connection
+        .prepare_cached(&sql)?
+        .query_row([number], |row| Ok((rows::delivery_record(row)?, row.get::<_, Option<String>>(12)?)))
+        .optional()?;
+    let Some((record, traces)) = found else { return Ok(None) };
+    Ok(Some((record, traces.map(|traces| serde_json::from_str(&traces)).transpose()?)))
+}
+
+pub(super) fn deliveries(connection: &Connection, listing: &Listing) -> Result<Vec<DeliveryRecord>, Fault> {
+    let sql = format!(
+        "SELECT {DELIVERY_RECORD} FROM deliveries
+         WHERE seq < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR source = ?3) ORDER BY seq DESC LIMIT ?4"
+    );
+    let before = match &listing.before {
+        Some(id) => identity::delivery_number(id).unwrap_or(0),
+        None => i64::MAX,
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(params![before, listing.state, listing.of, limit(listing)], rows::delivery_record)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn runs(connection: &Connection, listing: &Listing) -> Result<Vec<RunRecord>, Fault> {
+    let sql = format!(
+        "SELECT {RUN_RECORD} FROM runs r
+         WHERE r.seq < ?1 AND (?2 IS NULL OR r.state = ?2) AND (?3 IS NULL OR r.rule = ?3) ORDER BY r.seq DESC LIMIT ?4"
+    );
+    let before = match &listing.before {
+        Some(id) => run_by_id(connection, id)?.unwrap_or(0),
+        None => i64::MAX,
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found = statement.query_map(params![before, listing.state, listing.of, limit(listing)], rows::run_record)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn limit(listing: &Listing) -> i64 {
+    i64::try_from(listing.limit).unwrap_or(i64::MAX)
+}
+
+pub(super) fn runs_of(connection: &Connection, delivery: &str) -> Result<Vec<RunRecord>, Fault> {
+    let Some(number) = identity::delivery_number(delivery) else { return Ok(Vec::new()) };
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {RUN_RECORD} FROM runs r WHERE r.delivery = ?1 ORDER BY r.number"))?;
+    Ok(statement.query_map([number], rows::run_record)?.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn run(connection: &Connection, id: &str) -> Result<Option<(RunRecord, Vec<StepRecord>)>, Fault> {
+    let Some(number) = run_by_id(connection, id)? else { return Ok(None) };
+    let record = connection
+        .prepare_cached(&format!("SELECT {RUN_RECORD} FROM runs r WHERE r.seq = ?1"))?
+        .query_row([number], rows::run_record)
+        .optional()?;
+    let Some(record) = record else { return Ok(None) };
+    Ok(Some((record, steps_of(connection, number)?)))
+}
+
+/// The steps of a run with their attempts, in the order in which they are done.
+pub(super) fn steps_of(connection: &Connection, run: i64) -> Result<Vec<StepRecord>, Fault> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {STEP_RECORD} FROM steps WHERE run = ?1"))?;
+    let mut steps = statement.query_map([run], rows::step_record)?.collect::<Result<Vec<_>, _>>()?;
+    if steps.is_empty() {
+        return Ok(steps);
+    }
+    steps.sort_by_key(|step| (step.place.round, step.place));
+    let sql = format!("SELECT {ATTEMPT_RECORD} FROM attempts WHERE run = ?1 ORDER BY number");
+    let mut statement = connection.prepare_cached(&sql)?;
+    for attempt in statement.query_map([run], rows::attempt_record)? {
+        let (place, attempt) = attempt?;
+        if let Some(step) = steps.iter_mut().find(|step| step.place == place) {
+            step.attempts.push(attempt);
+        }
+    }
+    Ok(steps)
+}

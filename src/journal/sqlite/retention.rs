@@ -1,0 +1,39 @@
+//! What is removed: finished deliveries with all that hangs on them, in small batches, and rule sets nobody runs with.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use super::writer::{Fault, Session};
+
+/// Rule sets that stay in any case: the one in force has perhaps no run yet.
+const RULE_SETS_KEPT: i64 = 16;
+
+pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Result<usize, Fault> {
+    let connection = session.connection;
+    let before = session.now.0.saturating_sub(i64::try_from(older.as_millis()).unwrap_or(i64::MAX));
+    let mut statement =
+        connection.prepare_cached("SELECT seq FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2")?;
+    let old = statement
+        .query_map(params![before, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<_, i64>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for delivery in &old {
+        for sql in [
+            "DELETE FROM attempts WHERE run IN (SELECT seq FROM runs WHERE delivery = ?1)",
+            "DELETE FROM steps WHERE run IN (SELECT seq FROM runs WHERE delivery = ?1)",
+            "DELETE FROM runs WHERE delivery = ?1",
+            "DELETE FROM traces WHERE delivery = ?1",
+            "DELETE FROM contents WHERE delivery = ?1",
+            "DELETE FROM deliveries WHERE seq = ?1",
+        ] {
+            connection.prepare_cached(sql)?.execute([delivery])?;
+        }
+    }
+    connection
+        .prepare_cached(
+            "DELETE FROM rule_sets WHERE kept_at < ?1 AND revision NOT IN (SELECT revision FROM runs)
+               AND revision NOT IN (SELECT revision FROM rule_sets ORDER BY kept_at DESC LIMIT ?2)",
+        )?
+        .execute(params![before, RULE_SETS_KEPT])?;
+    Ok(old.len())
+}

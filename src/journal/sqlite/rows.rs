@@ -1,0 +1,150 @@
+//! Rows of the tables as records.
+
+use bytes::Bytes;
+use rusqlite::Row;
+use rusqlite::types::{FromSqlError, Type};
+use serde::de::DeserializeOwned;
+
+use super::identity;
+use crate::clock::Timestamp;
+use crate::journal::record::{
+    AttemptRecord, AttemptState, Delivery, DeliveryRecord, DeliveryState, Group, GroupMode, NewDelivery, Phase, Place, RunRecord,
+    RunState, StepLabel, StepRecord, StepState,
+};
+
+/// What [`delivery`] reads: from `deliveries d JOIN contents c`.
+pub(super) const DELIVERY: &str =
+    "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay";
+/// What [`delivery_record`] reads.
+pub(super) const DELIVERY_RECORD: &str =
+    "seq, source, delivery_id, event_type, received_at, verified, trace, size, replay, state, reason, finished_at";
+/// What [`run_record`] reads, from `runs r`.
+pub(super) const RUN_RECORD: &str = "r.delivery, r.number, r.rule, r.owner, r.place, r.revision, r.state, r.group_key, r.group_mode, r.round, \
+    r.claims, r.created_at, r.started_at, r.finished_at, r.next_at, r.failure, \
+    (SELECT o.delivery FROM runs o WHERE o.seq = r.covered_by), (SELECT o.number FROM runs o WHERE o.seq = r.covered_by)";
+/// What [`step_record`] reads.
+pub(super) const STEP_RECORD: &str =
+    "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at";
+/// What [`attempt_record`] reads.
+pub(super) const ATTEMPT_RECORD: &str = "step_round, phase, step, number, round, worker, state, why, started_at, finished_at";
+
+pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: identity::delivery(row.get(0)?),
+        content: NewDelivery {
+            source: row.get(1)?,
+            delivery_id: row.get(2)?,
+            event_type: row.get(3)?,
+            headers: json(row, 4)?.unwrap_or_default(),
+            body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+            received_at: Timestamp(row.get(6)?),
+            trace: row.get(7)?,
+            verified: row.get(8)?,
+        },
+        replay: row.get(9)?,
+    })
+}
+
+pub(super) fn delivery_record(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
+    Ok(DeliveryRecord {
+        id: identity::delivery(row.get(0)?),
+        source: row.get(1)?,
+        delivery_id: row.get(2)?,
+        event_type: row.get(3)?,
+        received_at: Timestamp(row.get(4)?),
+        verified: row.get(5)?,
+        trace: row.get(6)?,
+        size: count(row, 7)?,
+        replay: row.get(8)?,
+        state: word(row, 9, DeliveryState::of_word)?,
+        reason: row.get(10)?,
+        finished_at: moment(row, 11)?,
+    })
+}
+
+pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    let state = word(row, 6, RunState::of_word)?;
+    let key: Option<String> = row.get(7)?;
+    let group = match key {
+        Some(key) => Some(Group { key, mode: word(row, 8, GroupMode::of_word)? }),
+        None => None,
+    };
+    let covered_by = match (row.get::<_, Option<i64>>(16)?, row.get::<_, Option<i64>>(17)?) {
+        (Some(delivery), Some(number)) => Some(identity::run(delivery, number)),
+        _ => None,
+    };
+    let delivery: i64 = row.get(0)?;
+    Ok(RunRecord {
+        id: identity::run(delivery, row.get(1)?),
+        delivery: identity::delivery(delivery),
+        rule: row.get(2)?,
+        owner: row.get(3)?,
+        place: row.get(4)?,
+        revision: row.get(5)?,
+        state,
+        group,
+        round: count(row, 9)?,
+        claims: count(row, 10)?,
+        created_at: Timestamp(row.get(11)?),
+        started_at: moment(row, 12)?,
+        finished_at: moment(row, 13)?,
+        due_at: if state == RunState::Waiting { moment(row, 14)? } else { None },
+        failure: json(row, 15)?,
+        covered_by,
+    })
+}
+
+/// Without its attempts.
+pub(super) fn step_record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
+    Ok(StepRecord {
+        place: Place { round: count(row, 0)?, phase: word(row, 1, Phase::of_word)?, index: count(row, 2)? },
+        label: StepLabel { id: row.get(3)?, name: row.get(4)?, uses: row.get(5)? },
+        state: word(row, 6, StepState::of_word)?,
+        intent: json(row, 7)?,
+        saved: json(row, 8)?,
+        outcome: json(row, 9)?,
+        why: json(row, 10)?,
+        started_at: moment(row, 11)?,
+        finished_at: moment(row, 12)?,
+        attempts: Vec::new(),
+    })
+}
+
+/// With the place of its step.
+pub(super) fn attempt_record(row: &Row<'_>) -> rusqlite::Result<(Place, AttemptRecord)> {
+    let place = Place { round: count(row, 0)?, phase: word(row, 1, Phase::of_word)?, index: count(row, 2)? };
+    let attempt = AttemptRecord {
+        number: count(row, 3)?,
+        round: count(row, 4)?,
+        worker: row.get(5)?,
+        state: word(row, 6, AttemptState::of_word)?,
+        why: json(row, 7)?,
+        started_at: Timestamp(row.get(8)?),
+        finished_at: moment(row, 9)?,
+    };
+    Ok((place, attempt))
+}
+
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+}
+
+fn count<N: TryFrom<i64>>(row: &Row<'_>, column: usize) -> rusqlite::Result<N> {
+    let number: i64 = row.get(column)?;
+    N::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+/// One of our words; another one means that the file was tampered with.
+pub(super) fn word<T>(row: &Row<'_>, column: usize, of_word: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    of_word(text).ok_or_else(|| broken(column, FromSqlError::InvalidType))
+}
+
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| broken(column, error))
+}
+
+fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}

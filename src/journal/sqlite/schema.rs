@@ -1,0 +1,167 @@
+//! The tables, and how older ones become them.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+/// `Decl` in ASCII: a file with another mark is not ours.
+const APPLICATION_ID: i32 = 0x4465_636c;
+
+/// Schema n is what the first n of these make. A released one is never edited: add another.
+const MIGRATIONS: &[&str] = &[
+    // `next_at` is when somebody may take the subject: its arrival, its due time, or the end of its lease. NULL: never again.
+    // Bodies are apart, so that a change of state does not write a body again.
+    "CREATE TABLE deliveries (
+        seq INTEGER PRIMARY KEY,
+        source TEXT NOT NULL,
+        delivery_id TEXT NOT NULL,
+        event_type TEXT NOT NULL,
+        received_at INTEGER NOT NULL,
+        trace TEXT NOT NULL,
+        verified TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        replay INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL,
+        reason TEXT,
+        finished_at INTEGER,
+        next_at INTEGER,
+        claims INTEGER NOT NULL DEFAULT 0,
+        token INTEGER NOT NULL DEFAULT 0
+     );
+     CREATE UNIQUE INDEX deliveries_known ON deliveries (source, delivery_id) WHERE replay = 0;
+     CREATE INDEX deliveries_next ON deliveries (next_at) WHERE next_at IS NOT NULL;
+     CREATE INDEX deliveries_finished ON deliveries (finished_at) WHERE finished_at IS NOT NULL;
+     CREATE TABLE contents (
+        delivery INTEGER PRIMARY KEY,
+        headers TEXT NOT NULL,
+        body BLOB NOT NULL
+     );
+     CREATE TABLE traces (
+        delivery INTEGER PRIMARY KEY,
+        traces TEXT NOT NULL
+     );
+     CREATE TABLE runs (
+        seq INTEGER PRIMARY KEY,
+        delivery INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        rule TEXT NOT NULL,
+        owner TEXT,
+        place TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        state TEXT NOT NULL,
+        group_key TEXT,
+        group_mode TEXT,
+        round INTEGER NOT NULL DEFAULT 0,
+        created_at INTEGER NOT NULL,
+        started_at INTEGER,
+        finished_at INTEGER,
+        failure TEXT,
+        covered_by INTEGER,
+        next_at INTEGER,
+        claims INTEGER NOT NULL DEFAULT 0,
+        token INTEGER NOT NULL DEFAULT 0,
+        worker TEXT
+     );
+     CREATE UNIQUE INDEX runs_of ON runs (delivery, number);
+     CREATE INDEX runs_next ON runs (next_at) WHERE next_at IS NOT NULL;
+     CREATE INDEX runs_group ON runs (group_key, seq) WHERE group_key IS NOT NULL AND next_at IS NOT NULL;
+     CREATE INDEX runs_revision ON runs (revision);
+     CREATE TABLE steps (
+        run INTEGER NOT NULL,
+        round INTEGER NOT NULL,
+        phase TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        id TEXT,
+        name TEXT,
+        uses TEXT NOT NULL,
+        state TEXT NOT NULL,
+        intent TEXT,
+        saved TEXT,
+        outcome TEXT,
+        why TEXT,
+        started_at INTEGER,
+        finished_at INTEGER,
+        PRIMARY KEY (run, round, phase, number)
+     ) WITHOUT ROWID;
+     CREATE TABLE attempts (
+        run INTEGER NOT NULL,
+        step_round INTEGER NOT NULL,
+        phase TEXT NOT NULL,
+        step INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        round INTEGER NOT NULL,
+        worker TEXT NOT NULL,
+        state TEXT NOT NULL,
+        why TEXT,
+        started_at INTEGER NOT NULL,
+        finished_at INTEGER,
+        PRIMARY KEY (run, step_round, phase, step, number)
+     ) WITHOUT ROWID;
+     CREATE TABLE rule_sets (
+        revision TEXT PRIMARY KEY,
+        files TEXT NOT NULL,
+        kept_at INTEGER NOT NULL
+     );
+     CREATE TABLE probe (
+        id INTEGER PRIMARY KEY,
+        count INTEGER NOT NULL
+     );
+     INSERT INTO probe (id, count) VALUES (1, 0);",
+];
+
+/// Brings the file to the newest schema, all in one transaction.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), String> {
+    let newest = i64::try_from(MIGRATIONS.len()).map_err(|error| error.to_string())?;
+    let marks = marks(connection)?;
+    let version = marks.version;
+    check(marks, newest)?;
+    if version == newest {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|error| error.to_string())?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
+        transaction.execute_batch(migration).map_err(|error| error.to_string())?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(|error| error.to_string())?;
+    transaction.pragma_update(None, "user_version", newest).map_err(|error| error.to_string())?;
+    transaction.commit().map_err(|error| error.to_string())
+}
+
+/// Refuses a file that is not ours, or not of this version; for those who only read.
+pub(super) fn recognise(connection: &Connection) -> Result<(), String> {
+    let newest = i64::try_from(MIGRATIONS.len()).map_err(|error| error.to_string())?;
+    let marks = marks(connection)?;
+    let version = marks.version;
+    check(marks, newest)?;
+    if version < newest {
+        return Err(format!(
+            "it has schema {version}, this Declic reads schema {newest}: start `declic serve` once, it brings the file up to date"
+        ));
+    }
+    Ok(())
+}
+
+struct Marks {
+    version: i64,
+    mark: i32,
+    tables: i64,
+}
+
+fn marks(connection: &Connection) -> Result<Marks, String> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    let version = number("user_version").map_err(|error| error.to_string())?;
+    let mark = connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(|error| error.to_string())?;
+    let tables =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(|error| error.to_string())?;
+    Ok(Marks { version, mark, tables })
+}
+
+fn check(Marks { version, mark, tables }: Marks, newest: i64) -> Result<(), String> {
+    if mark != APPLICATION_ID && (mark != 0 || version != 0 || tables != 0) {
+        return Err("it is a database of another program: name another file in `store:`".to_owned());
+    }
+    if version > newest {
+        return Err(format!(
+            "it has schema {version}, this Declic knows only {newest}: run the Declic that wrote it, or a newer one"
+        ));
+    }
+    Ok(())
+}
