@@ -2,6 +2,7 @@
 
 mod docs;
 mod examples;
+mod journal;
 mod serve;
 mod settings;
 mod support;
