@@ -49,7 +49,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    pub(super) fn status(response: Response, secrets: &[Secret]) -> Self {
+    pub(crate) fn status(response: Response, secrets: &[Secret]) -> Self {
         let mut message = excerpt(&response);
         for secret in secrets.iter().filter_map(Secret::expose_text).filter(|text| text.len() >= 4) {
             message = message.replace(secret, "[secret]");

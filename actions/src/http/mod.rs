@@ -23,6 +23,7 @@ pub use url::Url;
 
 use error::classify;
 use request::Expect;
+pub(crate) use request::shown;
 use resolve::Resolver;
 
 /// How long a connection may take to come about, within the request's own deadline.

@@ -73,6 +73,11 @@ impl Request {
         &self.url
     }
 
+    /// Its deadline.
+    pub(crate) fn until(&self) -> Instant {
+        self.deadline
+    }
+
     /// Adds `name=value` to the query, percent-encoded.
     pub fn query(mut self, name: &str, value: &str) -> Self {
         self.url.query_pairs_mut().append_pair(name, value);
