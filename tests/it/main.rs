@@ -1,6 +1,7 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
 mod docs;
+mod egress;
 mod examples;
 mod journal;
 mod serve;
