@@ -1,1 +1,3 @@
-//! demo
+//! `declic demo`: the whole path on this machine.
+
+pub mod stand_ins;

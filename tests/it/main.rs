@@ -6,5 +6,6 @@ mod examples;
 mod journal;
 mod serve;
 mod settings;
+mod stand_ins;
 mod support;
 mod tidy;

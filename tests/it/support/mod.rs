@@ -1,3 +1,4 @@
 //! What the tests stand on: the service under test, senders, and checkers of contracts.
 
 pub mod binary;
+pub mod client;

@@ -1,0 +1,127 @@
+//! The world that Declic acts on, as stateful HTTP servers on 127.0.0.1: what `declic demo` and the tests run against.
+//!
+//! A stand-in refuses every request that the real API does not allow; it keeps a log of what it was asked and what it did.
+
+pub mod cloud_run;
+pub mod exchange;
+pub mod faults;
+pub mod identity;
+pub mod ledger;
+pub mod registry;
+pub mod server;
+pub mod shape;
+pub mod tokens;
+
+use std::io;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use self::cloud_run::CloudRun;
+use self::identity::Identity;
+use self::registry::Registry;
+use self::server::Running;
+use self::tokens::Tokens;
+
+/// Project of the seeded service.
+pub const PROJECT: &str = "acme-staging";
+/// Its region.
+pub const REGION: &str = "europe-west1";
+/// Its name.
+pub const SERVICE: &str = "web";
+/// Its full name.
+pub const SERVICE_NAME: &str = "projects/acme-staging/locations/europe-west1/services/web";
+/// GitHub repository that it is built from.
+pub const REPOSITORY: &str = "acme/web";
+/// Image without tag.
+pub const IMAGE: &str = "europe-docker.pkg.dev/acme-build/web/web";
+/// Repository of the image in the registry.
+pub const IMAGE_REPOSITORY: &str = "acme-build/web/web";
+/// Repository of the sidecar's image.
+const SIDECAR_REPOSITORY: &str = "acme-build/tools/otel-collector";
+
+/// Every stand-in, started and seeded. They stop when it is dropped.
+#[derive(Debug)]
+pub struct World {
+    /// Cloud Run Admin API v2, and the services it runs.
+    pub cloud_run: Arc<Running<CloudRun>>,
+    /// Metadata server, OAuth token endpoint, IAM Credentials.
+    pub identity: Arc<Running<Identity>>,
+    /// Image registry.
+    pub registry: Arc<Running<Registry>>,
+    /// Access tokens in use.
+    pub tokens: Tokens,
+}
+
+impl World {
+    /// Starts everything, with the service `web` at the image tagged `seed`.
+    ///
+    /// # Errors
+    /// If a port of 127.0.0.1 cannot be bound.
+    pub async fn start() -> io::Result<Self> {
+        let tokens = Tokens::default();
+        let identity = server::start(|base, ledger| Identity::new(base, ledger, tokens.clone())).await?;
+        let registry = Arc::new(server::start(|base, ledger| Registry::new(base, ledger, tokens.clone())).await?);
+        let cloud_run = server::start(|base, ledger| CloudRun::new(base, ledger, tokens.clone())).await?;
+        let images = Arc::clone(&registry);
+        cloud_run.resolve_images_with(Arc::new(move |image| images.resolve(image)));
+        let digest = registry.push(IMAGE_REPOSITORY, "seed", "seed");
+        let sidecar = registry.push(SIDECAR_REPOSITORY, "seed", "collector");
+        cloud_run.seed(&demo_service(&digest, &sidecar)).map_err(io::Error::other)?;
+        Ok(Self { cloud_run: Arc::new(cloud_run), identity: Arc::new(identity), registry, tokens })
+    }
+}
+
+/// The seeded service: a web container with a sidecar, a secret, scaling and a VPC, so that a deploy has something to lose.
+fn demo_service(digest: &str, sidecar: &str) -> Value {
+    json!({
+        "name": SERVICE_NAME,
+        "description": "The shop's front end",
+        "labels": { "team": "shop" },
+        "client": "gcloud",
+        "clientVersion": "539.0.0",
+        "ingress": "INGRESS_TRAFFIC_ALL",
+        "launchStage": "GA",
+        "scaling": { "minInstanceCount": 1, "maxInstanceCount": 20 },
+        "template": {
+            "revision": "web-00001-kuz",
+            "labels": { "team": "shop" },
+            "serviceAccount": "web-runtime@acme-staging.iam.gserviceaccount.com",
+            "timeout": "300s",
+            "maxInstanceRequestConcurrency": 80,
+            "executionEnvironment": "EXECUTION_ENVIRONMENT_GEN2",
+            "scaling": { "maxInstanceCount": 20 },
+            "vpcAccess": {
+                "egress": "PRIVATE_RANGES_ONLY",
+                "networkInterfaces": [{ "network": "shop", "subnetwork": "shop-eu", "tags": ["web"] }],
+            },
+            "volumes": [
+                { "name": "keys", "secret": { "secret": "web-keys", "items": [{ "path": "key.pem", "version": "latest" }] } },
+                { "name": "cache", "emptyDir": { "medium": "MEMORY", "sizeLimit": "64Mi" } },
+            ],
+            "containers": [
+                {
+                    "name": "web",
+                    "image": format!("{IMAGE}@{digest}"),
+                    "env": [
+                        { "name": "LOG_LEVEL", "value": "info" },
+                        { "name": "DATABASE_URL", "valueSource": { "secretKeyRef": { "secret": "web-database", "version": "3" } } },
+                    ],
+                    "resources": { "limits": { "cpu": "1", "memory": "512Mi" }, "cpuIdle": true, "startupCpuBoost": true },
+                    "ports": [{ "name": "http1", "containerPort": 8080 }],
+                    "volumeMounts": [{ "name": "keys", "mountPath": "/run/keys" }, { "name": "cache", "mountPath": "/cache" }],
+                    "startupProbe": { "httpGet": { "path": "/livez", "port": 8080 }, "periodSeconds": 5, "failureThreshold": 12 },
+                    "dependsOn": ["collector"],
+                },
+                {
+                    "name": "collector",
+                    "image": format!("europe-docker.pkg.dev/{SIDECAR_REPOSITORY}@{sidecar}"),
+                    "args": ["--config=/etc/collector.yaml"],
+                    "resources": { "limits": { "cpu": "200m", "memory": "128Mi" } },
+                    "startupProbe": { "tcpSocket": { "port": 4317 }, "timeoutSeconds": 2 },
+                },
+            ],
+        },
+        "traffic": [{ "type": "TRAFFIC_TARGET_ALLOCATION_TYPE_LATEST", "percent": 100 }],
+    })
+}

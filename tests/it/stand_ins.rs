@@ -1,0 +1,5 @@
+//! The stand-ins refuse what the real services refuse; otherwise a test against them would prove nothing.
+
+mod cloud_run;
+mod identity;
+mod registry;
