@@ -1,6 +1,12 @@
 //! Checks of raw bytes. Nothing outside this folder can make a [`Verified`].
+//!
+//! A handful of schemes covers the providers: most of them are an [`hmac::Template`], which is data.
 
 use crate::inbound::Inbound;
+
+pub mod hmac;
+pub mod signature;
+pub mod timestamp;
 
 /// A request whose bytes prove where they come from. Only this module makes one, and only it can be journaled.
 #[derive(Debug)]
@@ -30,4 +36,45 @@ pub struct Refusal {
     pub public: &'static str,
     /// For the log: never holds a secret, an expected signature or a body.
     pub private: String,
+}
+
+impl Refusal {
+    /// 401. The sender learns that it failed and not why: a forger gets no hint of what to try next.
+    pub fn unverified(private: impl Into<String>) -> Self {
+        Self { status: 401, public: "The request could not be verified.", private: private.into() }
+    }
+
+    /// 400: verified, but not what this source's provider sends.
+    pub fn malformed(private: impl Into<String>) -> Self {
+        Self { status: 400, public: "The request is malformed.", private: private.into() }
+    }
+
+    /// 415.
+    pub fn media_type(private: impl Into<String>) -> Self {
+        Self { status: 415, public: "The content type or encoding is not supported here.", private: private.into() }
+    }
+}
+
+/// How the requests of one source prove where they come from, with its keys.
+#[derive(Debug)]
+pub enum Scheme {
+    /// A MAC over parts of the request.
+    Hmac(hmac::Scheme),
+}
+
+impl Scheme {
+    /// Checks the raw bytes.
+    pub fn verify(&self, inbound: Inbound) -> Result<Verified, Refusal> {
+        let secret = match self {
+            Self::Hmac(scheme) => scheme.verify(&inbound)?,
+        };
+        Ok(Verified { inbound, secret })
+    }
+
+    /// The headers with which the provider would prove this request, made with the newest secret.
+    pub fn sign(&self, inbound: &Inbound) -> Result<Vec<(String, String)>, Refusal> {
+        match self {
+            Self::Hmac(scheme) => scheme.sign(inbound),
+        }
+    }
 }
