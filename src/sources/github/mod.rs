@@ -1,0 +1,150 @@
+//! GitHub: repository, organisation and App webhooks. The event and id headers are not signed, the body is.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use declic_actions::secret::Secret;
+use serde_json::Value;
+
+use super::{Answer, BODY_LIMIT, Entry, Identity, Source, delivery_context, form, kept, media_type, opaque_id, secrets_of};
+use crate::event::Event;
+use crate::inbound::Inbound;
+use crate::journal::record::Delivery;
+use crate::json;
+use crate::settings::SourceSettings;
+use crate::verify::hmac::{self, Algorithm, KeyForm, Part, Template};
+use crate::verify::signature::{Encoding, Layout};
+use crate::verify::{Refusal, Scheme, Verified};
+
+pub mod context;
+pub mod push;
+
+/// A webhook of GitHub.
+#[derive(Debug)]
+pub struct GitHub {
+    entry: Entry,
+    scheme: Scheme,
+}
+
+/// How GitHub signs. The SHA-1 header beside it is ignored: accepting it would let an attacker choose the weaker hash.
+fn template() -> Template {
+    Template {
+        algorithm: Algorithm::Sha256,
+        encoding: Encoding::Hex,
+        header: Cow::Borrowed("x-hub-signature-256"),
+        layout: Layout::Prefixed(Cow::Borrowed("sha256=")),
+        signed: vec![Part::Body],
+        timestamp: None,
+        key: KeyForm::Text,
+    }
+}
+
+impl GitHub {
+    /// From `secret:`.
+    pub fn new(settings: &SourceSettings, secrets: &BTreeMap<String, Vec<Secret>>) -> Result<Self, String> {
+        let values = secrets_of(&settings.fields, "secret", secrets)?;
+        Ok(Self {
+            entry: Entry { name: settings.name.clone(), path: settings.path.clone(), methods: &["POST"], body_limit: BODY_LIMIT },
+            scheme: Scheme::Hmac(hmac::Scheme::new(template(), values)?),
+        })
+    }
+}
+
+/// Is the body a form with the JSON in its field `payload`? GitHub signs the form as it is sent.
+fn is_form(content_type: Option<&str>) -> Result<bool, Refusal> {
+    match content_type.map(media_type).as_deref() {
+        Some("application/json") => Ok(false),
+        Some("application/x-www-form-urlencoded") => Ok(true),
+        _ => Err(Refusal::media_type("GitHub sends application/json or application/x-www-form-urlencoded")),
+    }
+}
+
+/// GitHub's word for an event: `pull_request`.
+fn event_word(text: &str) -> Result<String, Refusal> {
+    let word = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if word { Ok(text.to_owned()) } else { Err(Refusal::malformed("X-GitHub-Event is not the name of an event")) }
+}
+
+/// Can this body be decoded later? Whole and strict: what passes here never fails in matching.
+fn check_shape(event_type: &str, body: &[u8]) -> Result<(), Refusal> {
+    match json::check(body) {
+        Ok(json::Kind::Object) => {}
+        Ok(_) => return Err(Refusal::malformed("the body is not a JSON object")),
+        Err(flaw) => return Err(Refusal::malformed(format!("the body is not acceptable JSON: {flaw}"))),
+    }
+    let decoded = match event_type {
+        "push" => push::Push::read(body).and_then(|push| push.contexts().map(|_| ())),
+        _ => Ok(()),
+    };
+    decoded.map_err(|why| Refusal::malformed(format!("the body is not a {event_type} event of GitHub: {why}")))
+}
+
+impl Source for GitHub {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn authenticate(&self, inbound: Inbound) -> Result<Verified, Refusal> {
+        self.scheme.verify(inbound)
+    }
+
+    fn identify(&self, verified: &Verified) -> Result<Identity, Refusal> {
+        let inbound = verified.inbound();
+        let form = is_form(inbound.header("content-type"))?;
+        let event_type = event_word(inbound.header("x-github-event").unwrap_or_default())?;
+        let delivery_id = opaque_id(inbound.header("x-github-delivery").unwrap_or_default())?;
+        let body = form::json_of(&inbound.body, form, "payload").map_err(Refusal::malformed)?;
+        check_shape(&event_type, &body)?;
+        Ok(Identity { delivery_id, event_type })
+    }
+
+    fn challenge(&self, _verified: &Verified, identity: &Identity) -> Option<Answer> {
+        (identity.event_type == "ping").then(|| Answer {
+            status: 200,
+            content_type: "application/json",
+            headers: Vec::new(),
+            body: br#"{"pong":true}"#.to_vec(),
+        })
+    }
+
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &[
+            "content-type",
+            "user-agent",
+            "x-github-event",
+            "x-github-hook-id",
+            "x-github-hook-installation-target-id",
+            "x-github-hook-installation-target-type",
+            "x-github-enterprise-host",
+            "x-github-enterprise-version",
+        ]
+    }
+
+    fn sign(&self, inbound: &Inbound, event: &str) -> Result<Vec<(String, String)>, Refusal> {
+        let mut headers = self.scheme.sign(inbound)?;
+        headers.push(("x-github-event".to_owned(), event_word(event)?));
+        headers.push(("x-github-delivery".to_owned(), ulid::Ulid::new().to_string().to_lowercase()));
+        Ok(headers)
+    }
+
+    fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
+        let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
+        let body = form::json_of(&delivery.content.body, form, "payload")?;
+        let (kind, decoded) = match delivery.content.event_type.as_str() {
+            "push" => ("github.push", push::Push::read(&body)?.contexts()?),
+            _ => return Ok(None),
+        };
+        let context::Contexts { mut event, repo, actor } = decoded;
+        if payload {
+            event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
+        }
+        Ok(Some(Event {
+            kind: kind.to_owned(),
+            source: delivery.content.source.clone(),
+            event: Value::Object(event),
+            repo,
+            actor,
+            delivery: delivery_context(delivery),
+        }))
+    }
+}

@@ -1,0 +1,140 @@
+//! `push`: what rules read, and when its list of changed files can be relied on.
+
+use std::collections::HashSet;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::context::{Contexts, Repository, Sender, is_commit};
+
+/// GitHub lists at most this many commits in a payload.
+const LISTED_COMMITS: usize = 2048;
+/// Beyond this many commits GitHub's own path filters give up and run.
+const COUNTED_COMMITS: usize = 1000;
+/// GitHub lists at most this many files in a commit.
+const LISTED_FILES: usize = 3000;
+
+/// The parts of a push payload that are read; the rest is skipped without being built.
+#[derive(Debug, Deserialize)]
+pub struct Push {
+    #[serde(rename = "ref")]
+    reference: String,
+    before: String,
+    after: String,
+    created: bool,
+    deleted: bool,
+    forced: bool,
+    #[serde(default)]
+    head_commit: Option<Commit>,
+    #[serde(default)]
+    commits: Vec<Commit>,
+    #[serde(default)]
+    repository: Option<Repository>,
+    #[serde(default)]
+    sender: Option<Sender>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Commit {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    author: Author,
+    #[serde(default)]
+    added: Vec<String>,
+    #[serde(default)]
+    modified: Vec<String>,
+    #[serde(default)]
+    removed: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Author {
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+impl Commit {
+    fn files(&self) -> impl Iterator<Item = &String> {
+        self.added.iter().chain(&self.modified).chain(&self.removed)
+    }
+}
+
+/// The fields of `github.push` from a whole payload.
+pub fn push_event_fields(payload: &Value) -> Result<Value, String> {
+    let push = Push::deserialize(payload).map_err(|error| error.to_string())?;
+    Ok(Value::Object(push.fields()))
+}
+
+impl Push {
+    /// Reads a body. An error names the field, never its value.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(body).map_err(|error| without_values(&error))
+    }
+
+    /// All contexts; an error if this is not a push as GitHub sends it.
+    pub fn contexts(&self) -> Result<Contexts, String> {
+        if !self.reference.starts_with("refs/") {
+            return Err("ref does not begin with refs/".to_owned());
+        }
+        if !is_commit(&self.before) || !is_commit(&self.after) {
+            return Err("before or after is not a commit id".to_owned());
+        }
+        let repository = self.repository.as_ref().ok_or("repository is missing")?;
+        let actor = self.sender.as_ref().map_or(Value::Null, Sender::context);
+        Ok(Contexts { event: self.fields(), repo: repository.context()?, actor })
+    }
+
+    /// Can `paths` be decided from the payload alone? Where not, a rule with `paths` runs: once too often is better than never.
+    fn files_complete(&self) -> bool {
+        let listed = self.commits.len() < LISTED_COMMITS && self.commits.len() <= COUNTED_COMMITS;
+        self.reference.starts_with("refs/heads/")
+            && !self.created
+            && !self.forced
+            && listed
+            && self.commits.iter().all(|commit| commit.files().count() < LISTED_FILES)
+    }
+
+    /// The union over the commits, in order of appearance: a superset of the difference between before and after.
+    fn files(&self) -> Vec<&String> {
+        let mut seen = HashSet::new();
+        self.commits.iter().flat_map(Commit::files).filter(|file| seen.insert(file.as_str())).collect()
+    }
+
+    fn fields(&self) -> Map<String, Value> {
+        let commit = |commit: &Commit| {
+            let author = commit.author.username.as_ref().or(commit.author.name.as_ref());
+            json!({ "sha": commit.id, "message": commit.message, "author": author.map_or("", String::as_str) })
+        };
+        let mut fields = Map::new();
+        let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        put("ref", Value::from(self.reference.as_str()));
+        if let Some(branch) = self.reference.strip_prefix("refs/heads/") {
+            put("branch", Value::from(branch));
+        }
+        if let Some(tag) = self.reference.strip_prefix("refs/tags/") {
+            put("tag", Value::from(tag));
+        }
+        put("sha", Value::from(self.after.as_str()));
+        put("before", Value::from(self.before.as_str()));
+        put("created", Value::from(self.created));
+        put("deleted", Value::from(self.deleted));
+        put("forced", Value::from(self.forced));
+        put("files", json!(self.files()));
+        put("files_complete", Value::from(self.files_complete()));
+        put("message", Value::from(self.head_commit.as_ref().map_or("", |commit| commit.message.as_str())));
+        put("commits", Value::Array(self.commits.iter().map(commit).collect()));
+        fields
+    }
+}
+
+/// A reader's message without the values it quotes: logs hold nothing of a body.
+pub(super) fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let cut = ["invalid type", "invalid value", "unknown variant"].iter().any(|start| text.starts_with(start));
+    if cut { format!("a field has the wrong type at line {} column {}", error.line(), error.column()) } else { text }
+}
