@@ -4,6 +4,7 @@ mod docs;
 mod egress;
 mod examples;
 mod journal;
+mod receive;
 mod serve;
 mod settings;
 mod stand_ins;

@@ -1,0 +1,243 @@
+//! The front door: one HTTP endpoint over all sources, and the server under it.
+//!
+//! Nothing is parsed before it verified, nothing is acknowledged before it is journaled, and what is refused leaves no trace but a
+//! count and, at most every few seconds, a line in the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderMap, Method, header};
+use poem::{Endpoint, Request, Response};
+use serde_json::Value;
+
+use crate::clock::Timestamp;
+use crate::inbound::Inbound;
+use crate::journal::record::{Appended, NewDelivery};
+use crate::journal::{Journal, JournalError};
+use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
+use crate::sources::{Identity, Source};
+use crate::verify::{Refusal, Verified};
+
+mod answer;
+mod body;
+mod framing;
+mod refusals;
+mod server;
+mod trace;
+
+pub use server::serve;
+
+/// Bounds of the server. The defaults suit a machine with 512 MiB and more.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections at once; more wait in the kernel's queue.
+    pub connections: usize,
+    /// From the first byte of a request's head (or the opening of the connection) to its last.
+    pub head: Duration,
+    /// From the end of the head to the last byte of the body.
+    pub body: Duration,
+    /// Between requests on one connection.
+    pub idle: Duration,
+    /// A sender that takes no byte of our answer for this long is cut off.
+    pub write: Duration,
+    /// Bytes of bodies that are being read, over all connections.
+    pub buffered: usize,
+    /// From the signal to stop until what is still open is cut off.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(75),
+            write: Duration::from_secs(30),
+            buffered: 256 * 1024 * 1024,
+            drain: Duration::from_secs(9),
+        }
+    }
+}
+
+/// What `/readyz` tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readiness {
+    /// Can deliveries be taken in?
+    pub ready: bool,
+    /// An object for people: revision of the rules, last error of a reload.
+    pub detail: Value,
+}
+
+/// What the front door is made of.
+pub struct Parts {
+    /// The entry points.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// Where deliveries go.
+    pub journal: Arc<dyn Journal>,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
+    /// Asked for every `/readyz`.
+    pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// Called with the id of every delivery that is to be worked on, after it is on disk. Must not block.
+    pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Everything else the service answers (API, console); without it, or where it has no route, the answer is our 404.
+    pub rest: Option<BoxEndpoint<'static, Response>>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// The endpoint over all sources.
+pub struct Front {
+    parts: Parts,
+    by_path: HashMap<String, Arc<dyn Source>>,
+    refusals: refusals::Log,
+    budget: body::Budget,
+}
+
+impl Front {
+    /// Puts the parts together; an error if two sources have the same path, or one has a path of our own.
+    pub fn new(parts: Parts) -> Result<Self, String> {
+        let mut by_path: HashMap<String, Arc<dyn Source>> = HashMap::new();
+        for source in &parts.sources {
+            let path = &source.entry().path;
+            if !path.starts_with('/') || matches!(path.as_str(), "/" | "/livez" | "/readyz" | "/healthz" | "/metrics") {
+                return Err(format!("the source {} cannot have the path {path}", source.name()));
+            }
+            if let Some(other) = by_path.insert(path.clone(), Arc::clone(source)) {
+                return Err(format!("the sources {} and {} have the same path {path}", other.name(), source.name()));
+            }
+        }
+        let budget = body::Budget::new(parts.limits.buffered);
+        Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget })
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if request.extensions().get::<framing::Framing>().is_some_and(framing::Framing::is_ambiguous) {
+            return self.refuse("unknown", &Refusal::malformed("both Transfer-Encoding and Content-Length: request smuggling"));
+        }
+        if let Some(source) = self.by_path.get(request.uri().path()) {
+            return match self.take_in(source.as_ref(), request).await {
+                Ok(response) => response,
+                Err(refusal) => self.refuse(source.name(), &refusal),
+            };
+        }
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/livez" | "/readyz" | "/metrics" if !read => answer::method_not_allowed("GET, HEAD"),
+            "/livez" => answer::text("ok\n"),
+            "/readyz" => answer::readiness(&(self.parts.readiness)()),
+            "/metrics" => answer::metrics(self.parts.metrics.render()),
+            _ => match &self.parts.rest {
+                Some(rest) => rest.get_response(request).await,
+                None => answer::not_found(),
+            },
+        }
+    }
+
+    async fn take_in(&self, source: &dyn Source, request: Request) -> Result<Response, Refusal> {
+        let entry = source.entry();
+        if !entry.methods.contains(&request.method().as_str()) {
+            self.count(source.name(), "refused");
+            return Ok(answer::method_not_allowed(&entry.methods.join(", ")));
+        }
+        if request.headers().contains_key(header::CONTENT_ENCODING) {
+            // What would the signature be over: these bytes or the inflated ones? And how many would those be?
+            return Err(Refusal::media_type("the body is compressed"));
+        }
+        let trace = trace::of(request.headers());
+        let inbound = self.read(entry.body_limit, request).await?;
+        let read_at = Instant::now();
+        let verified = source.authenticate(inbound)?;
+        self.parts
+            .metrics
+            .secrets
+            .get_or_create(&SecretLabels { source: source.name().to_owned(), secret: verified.secret() as u64 })
+            .inc();
+        let identity = source.identify(&verified)?;
+        if let Some(challenge) = source.challenge(&verified, &identity) {
+            self.count(source.name(), "challenge");
+            return Ok(answer::challenge(challenge));
+        }
+        let delivery = new_delivery(source, &verified, identity, trace);
+        let outcome = self.parts.journal.append(delivery).await;
+        self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
+        Ok(self.acknowledge(source.name(), outcome))
+    }
+
+    async fn read(&self, limit: usize, request: Request) -> Result<Inbound, Refusal> {
+        let (parts, body) = request.into_parts();
+        let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        let body = body::read(body, announced, limit, self.parts.limits.body, &self.budget).await?;
+        Ok(Inbound {
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: headers(&parts.headers),
+            body,
+            received_at: Timestamp::now(),
+        })
+    }
+
+    fn acknowledge(&self, source: &str, outcome: Result<Appended, JournalError>) -> Response {
+        let (id, duplicate, word) = match outcome {
+            Ok(Appended::New { id }) => (id, false, "accepted"),
+            Ok(Appended::Revived { id }) => (id, true, "revived"),
+            Ok(Appended::Duplicate { id }) => (id, true, "duplicate"),
+            Err(JournalError::Full) => {
+                self.count(source, "full");
+                self.refusals.note(source, 429, "the queue in front of the store is full");
+                return answer::busy();
+            }
+            Err(JournalError::Down(why)) => {
+                self.count(source, "down");
+                self.refusals.note(source, 503, &format!("the store failed: {why}"));
+                return answer::store_down();
+            }
+        };
+        self.count(source, word);
+        if word != "duplicate" {
+            (self.parts.wake)(&id);
+        }
+        tracing::debug!(source, delivery = id, outcome = word, "delivery taken in");
+        answer::accepted(&id, duplicate)
+    }
+
+    fn refuse(&self, source: &str, refusal: &Refusal) -> Response {
+        self.count(source, "refused");
+        self.refusals.note(source, refusal.status, &refusal.private);
+        answer::refusal(refusal)
+    }
+
+    fn count(&self, source: &str, outcome: &'static str) {
+        self.parts.metrics.deliveries.get_or_create(&DeliveryLabels { source: source.to_owned(), outcome }).inc();
+    }
+}
+
+impl Endpoint for Front {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        Ok(self.answer(request).await)
+    }
+}
+
+fn headers(map: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), bytes::Bytes::copy_from_slice(value.as_bytes()))).collect()
+}
+
+fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, trace: String) -> NewDelivery {
+    let inbound = verified.inbound();
+    let kept = source.kept_headers().iter();
+    NewDelivery {
+        source: source.name().to_owned(),
+        delivery_id: identity.delivery_id,
+        event_type: identity.event_type,
+        headers: kept.filter_map(|name| Some(((*name).to_owned(), inbound.header(name)?.to_owned()))).collect(),
+        body: inbound.body.clone(),
+        received_at: inbound.received_at,
+        trace,
+    }
+}
