@@ -1,3 +1,5 @@
+//! The strict check against lists of cases and against another reader.
+
 use proptest::prelude::*;
 
 use super::*;

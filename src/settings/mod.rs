@@ -16,7 +16,6 @@ mod environment;
 mod read;
 mod secrets;
 mod sections;
-mod sources;
 
 pub use environment::Environment;
 pub use read::read;

@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use super::entries::{Plainly, entry};
 use super::secrets::{self, SecretEntry};
-use super::sources::KINDS;
 use super::{Environment, Mode, Settings, SourceSettings};
 use crate::rules::diagnostic::{Diagnostic, Faults};
 use crate::rules::model::Offer;
 use crate::rules::values::{keys, not_a};
 use crate::rules::yaml::{self, Entry, Limits, Node};
+use crate::sources::KINDS;
 
 /// Keys of the file, in the order of the reference.
 pub const KEYS: &[&str] = &[

@@ -91,18 +91,16 @@ pub trait Source: Send + Sync {
     fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String>;
 }
 
-const SECRET: &str = "secret";
-const DURATION: &str = "duration?";
-
 /// What can stand under `auth:` where more than one way exists.
-const AUTH: &str = "{ basic: secret?, bearer: secret?, header: { name: string, secret: secret }?, \
-    oidc: { audience: string, email: string }?, \
-    hmac: { secret: secret, header: string, algorithm: sha256|sha512?, encoding: hex|base64?, prefix: string?, signed: [string]?, \
-    timestamp-header: string?, max-age: duration? }? }";
+const AUTH: &str = "{ hmac: { secret: secret, header: string, algorithm: sha256|sha1|sha512?, prefix: string?, encoding: hex|base64?, \
+    timestamp-header: string?, max-age: duration? }?, basic: secret?, token: { header: string, secret: secret }?, \
+    oidc: { audience: string, email: string }? }";
 
 const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
     Field { name, shape, summary }
 }
+
+const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
 
 /// Values of `type:` under `sources:` and their keys besides `type` and `path`.
 pub static KINDS: &[SettingKind] = &[
@@ -111,32 +109,32 @@ pub static KINDS: &[SettingKind] = &[
         summary: "Deliveries of a GitHub App.",
         fields: &[
             field("app-id", "int", "The App's number."),
-            field("key", SECRET, "The App's private key, PEM."),
-            field("secret", SECRET, "The App's webhook secret."),
+            field("key", "secret", "The App's private key, PEM."),
+            field("secret", "secret", "The App's webhook secret."),
         ],
     },
     SettingKind {
         name: "github",
         summary: "A webhook of a GitHub repository or organisation.",
-        fields: &[field("secret", SECRET, "The webhook's secret.")],
+        fields: &[field("secret", "secret", "The webhook's secret.")],
     },
     SettingKind {
         name: "slack",
         summary: "Events, slash commands and interactivity of a Slack app.",
         fields: &[
-            field("signing-secret", SECRET, "The app's signing secret."),
-            field("max-age", DURATION, "How old a request may be; 5m if not set."),
+            field("signing-secret", "secret", "The app's signing secret."),
+            field("max-age", "duration?", "How old a request may be; 5m if not set."),
         ],
     },
     SettingKind {
         name: "dialogflow-es",
         summary: "Dialogflow ES fulfillment.",
-        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking.")],
+        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking."), DEADLINE],
     },
     SettingKind {
         name: "dialogflow-cx",
         summary: "Dialogflow CX fulfillment.",
-        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking.")],
+        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking."), DEADLINE],
     },
     SettingKind {
         name: "pubsub-push",
@@ -149,7 +147,7 @@ pub static KINDS: &[SettingKind] = &[
     SettingKind {
         name: "webhook",
         summary: "Any other sender, described by how it signs.",
-        fields: &[field("auth", AUTH, "How the sender proves who it is.")],
+        fields: &[field("auth", AUTH, "How the sender proves who it is."), DEADLINE],
     },
 ];
 

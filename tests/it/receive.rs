@@ -8,11 +8,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::service::{Service, github, github_headers, push, read_answer, request, short_limits};
 
+type Headers = Vec<(String, String)>;
+
 async fn service() -> Service {
     Service::start(vec![github()], Limits::default()).await
 }
 
-fn with(headers: &[(String, String)], name: &str, value: &str) -> Vec<(String, String)> {
+fn with(headers: &[(String, String)], name: &str, value: &str) -> Headers {
     let mut headers: Vec<_> = headers.iter().filter(|(key, _)| !key.eq_ignore_ascii_case(name)).cloned().collect();
     headers.push((name.to_owned(), value.to_owned()));
     headers
@@ -57,7 +59,7 @@ async fn refusals_have_the_status_that_says_what_to_change() {
     let service = service().await;
     let body = push("main");
     let good = github_headers("push", "1", &body);
-    let cases: Vec<(&str, &str, &str, Vec<(String, String)>, u16)> = vec![
+    let cases: Vec<(&str, &str, &str, Headers, u16)> = vec![
         ("unknown path", "POST", "/hooks/gitlab", good.clone(), 404),
         ("a prefix of the path", "POST", "/hooks/githu", good.clone(), 404),
         ("more than the path", "POST", "/hooks/github/", good.clone(), 404),
