@@ -239,5 +239,6 @@ fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, tr
         body: inbound.body.clone(),
         received_at: inbound.received_at,
         trace,
+        verified: verified.how().to_owned(),
     }
 }

@@ -156,6 +156,11 @@ impl Scheme {
         Err(Refusal::unverified(format!("the signature in {header} is of none of the source's secrets")))
     }
 
+    /// For people: what was checked and which key matched.
+    pub(super) fn describe(&self, secret: usize) -> String {
+        format!("{}, secret {} of {}", self.template.header, secret + 1, self.keys.len())
+    }
+
     /// The time as written, checked; `None` if the template has none outside the body.
     fn timestamp<'i>(&self, inbound: &'i Inbound, value: &'i str) -> Result<Option<&'i str>, Refusal> {
         let Some(rule) = &self.template.timestamp else { return Ok(None) };

@@ -13,6 +13,7 @@ pub mod timestamp;
 pub struct Verified {
     inbound: Inbound,
     secret: usize,
+    how: String,
 }
 
 impl Verified {
@@ -24,6 +25,11 @@ impl Verified {
     /// Which of the source's secrets matched, from 0: the newest.
     pub fn secret(&self) -> usize {
         self.secret
+    }
+
+    /// How it was proved, one line for people: `x-hub-signature-256, secret 1 of 2`.
+    pub fn how(&self) -> &str {
+        &self.how
     }
 }
 
@@ -65,10 +71,10 @@ pub enum Scheme {
 impl Scheme {
     /// Checks the raw bytes.
     pub fn verify(&self, inbound: Inbound) -> Result<Verified, Refusal> {
-        let secret = match self {
-            Self::Hmac(scheme) => scheme.verify(&inbound)?,
+        let (secret, how) = match self {
+            Self::Hmac(scheme) => scheme.verify(&inbound).map(|secret| (secret, scheme.describe(secret)))?,
         };
-        Ok(Verified { inbound, secret })
+        Ok(Verified { inbound, secret, how })
     }
 
     /// The headers with which the provider would prove this request, made with the newest secret.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use declic::journal::JournalError;
+use declic::journal::Journal;
 use declic::receive::Limits;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::service::{Service, github, github_headers, push, read_answer, request, short_limits};
@@ -25,23 +26,24 @@ async fn a_signed_push_is_stored_and_the_worker_woken() {
     let service = service().await;
     let answer = service.deliver("push", "72d3162e", &push("main")).await;
     assert_eq!(answer.status, 202);
-    assert_eq!(answer.json()["id"], "d0");
-    assert_eq!(answer.header("x-declic-delivery"), Some("d0"));
-    let kept = service.journal.deliveries.lock().unwrap()[0].clone();
+    let id = answer.header("x-declic-delivery").unwrap().to_owned();
+    assert_eq!(answer.json()["id"].as_str(), Some(id.as_str()));
+    let kept = service.journal.delivery(&id).await.unwrap().unwrap().content;
     assert_eq!((kept.source.as_str(), kept.event_type.as_str(), kept.delivery_id.as_str()), ("github", "push", "72d3162e"));
+    assert_eq!(kept.verified, "x-hub-signature-256, secret 1 of 1");
     assert_eq!(&kept.body[..], &push("main")[..]);
     assert!(kept.headers.iter().all(|(name, _)| !name.contains("signature")));
-    assert_eq!(service.woken.lock().unwrap().as_slice(), ["d0"]);
+    assert_eq!(*service.woken.lock().unwrap(), std::slice::from_ref(&id));
     let again = service.deliver("push", "72d3162e", &push("main")).await;
-    assert_eq!((again.status, again.json()["duplicate"].as_bool()), (202, Some(true)));
-    assert_eq!((service.stored(), service.woken.lock().unwrap().len()), (1, 1));
+    assert_eq!((again.status, again.json()), (202, json!({ "id": id, "duplicate": true })));
+    assert_eq!((service.stored().await.len(), service.woken.lock().unwrap().len()), (1, 1));
 }
 
 #[tokio::test]
 async fn a_ping_is_answered_and_not_stored() {
     let service = service().await;
     let answer = service.deliver("ping", "1", b"{\"zen\":\"Design for failure.\"}").await;
-    assert_eq!((answer.status, service.stored()), (200, 0));
+    assert_eq!((answer.status, service.stored().await.len()), (200, 0));
 }
 
 #[tokio::test]
@@ -51,7 +53,7 @@ async fn a_body_changed_after_signing_is_refused() {
     assert_eq!((answer.status, answer.header("content-type")), (401, Some("application/problem+json")));
     let text = String::from_utf8(answer.body).unwrap();
     assert!(!text.contains("sha256") && !text.contains("secret"), "{text}");
-    assert_eq!(service.stored(), 0);
+    assert_eq!(service.stored().await.len(), 0);
 }
 
 #[tokio::test]
@@ -82,7 +84,7 @@ async fn refusals_have_the_status_that_says_what_to_change() {
             assert_eq!(answer.header("allow"), Some("POST"));
         }
     }
-    assert_eq!(service.stored(), 1);
+    assert_eq!(service.stored().await.len(), 1);
 }
 
 #[tokio::test]
@@ -98,15 +100,33 @@ async fn every_unknown_path_gets_the_same_answer() {
 #[tokio::test]
 async fn a_store_that_is_full_or_down_is_never_the_senders_fault() {
     let service = service().await;
-    *service.journal.fails_with.lock().unwrap() = Some(JournalError::Full);
-    let full = service.deliver("push", "1", &push("main")).await;
-    *service.journal.fails_with.lock().unwrap() = Some(JournalError::Down("disk is gone: /secret/place".to_owned()));
+    service.faults.fail(true);
     let down = service.deliver("push", "1", &push("main")).await;
-    assert_eq!((full.status, down.status), (429, 503));
-    assert!(full.header("retry-after").is_some() && down.header("retry-after").is_some());
-    assert!(!String::from_utf8(down.body).unwrap().contains("disk"));
-    *service.journal.fails_with.lock().unwrap() = None;
-    assert_eq!(service.deliver("push", "1", &push("main")).await.status, 202);
+    assert_eq!((down.status, down.header("retry-after").is_some()), (503, true));
+    assert!(!String::from_utf8(down.body).unwrap().contains("commit"));
+    service.faults.fail(false);
+    let recovered = async {
+        while service.deliver("push", "1", &push("main")).await.status != 202 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), recovered).await.expect("it takes deliveries again");
+    assert_eq!(service.stored().await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_finds_the_queue_full_is_told_to_come_back_and_is_not_stored() {
+    let service = Service::with_queue(vec![github()], Limits::default(), 1).await;
+    let answers = futures_util::future::join_all((0..300).map(|number| {
+        let service = &service;
+        async move { service.deliver("push", &number.to_string(), &push("main")).await }
+    }))
+    .await;
+    let accepted = answers.iter().filter(|answer| answer.status == 202).count();
+    let full: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
+    assert_eq!(accepted + full.len(), answers.len());
+    assert!(!full.is_empty() && full.iter().all(|answer| answer.header("retry-after").is_some()));
+    assert_eq!(service.stored().await.len(), accepted);
 }
 
 #[tokio::test]
@@ -166,7 +186,7 @@ async fn chunked_bodies_are_taken_in_and_the_connection_closed() {
     bytes.extend_from_slice(b"0\r\n\r\n");
     let answer = service.raw(&bytes).await;
     assert_eq!((answer.status, answer.header("connection")), (202, Some("close")));
-    assert_eq!(service.stored(), 1);
+    assert_eq!(service.stored().await.len(), 1);
 }
 
 #[tokio::test]
@@ -256,7 +276,7 @@ async fn pipelined_requests_are_answered_in_order() {
         seen.extend_from_slice(&piece[..read]);
     }
     drop(sender.await);
-    assert_eq!(service.stored(), 200);
+    assert_eq!(service.stored().await.len(), 200);
 }
 
 #[tokio::test]
@@ -283,7 +303,7 @@ async fn a_flood_without_signatures_leaves_valid_deliveries_alone() {
     }));
     let body = push("main");
     let (_, valid) = tokio::join!(flood, service.deliver("push", "1", &body));
-    assert_eq!((valid.status, service.stored()), (202, 1));
+    assert_eq!((valid.status, service.stored().await.len()), (202, 1));
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use declic::journal::record::{Appended, Delivery, NewDelivery};
-use declic::journal::{Journal, JournalError};
+use declic::journal::Journal;
+use declic::journal::crash::Faults;
+use declic::journal::record::{DeliveryRecord, Listing};
+use declic::journal::sqlite::{Options, Sqlite};
 use declic::receive::{self, Front, Limits, Parts, Readiness};
 use declic::report::metrics::Metrics;
 use declic::settings::SourceSettings;
@@ -18,37 +19,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// What a journal does that a test can look into.
-#[derive(Default)]
-pub struct Kept {
-    pub deliveries: Mutex<Vec<NewDelivery>>,
-    pub fails_with: Mutex<Option<JournalError>>,
-}
-
-#[async_trait]
-impl Journal for Kept {
-    async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError> {
-        if let Some(error) = self.fails_with.lock().unwrap().clone() {
-            return Err(error);
-        }
-        let mut deliveries = self.deliveries.lock().unwrap();
-        let same = |kept: &NewDelivery| kept.source == delivery.source && kept.delivery_id == delivery.delivery_id;
-        if let Some(place) = deliveries.iter().position(same) {
-            return Ok(Appended::Duplicate { id: format!("d{place}") });
-        }
-        deliveries.push(delivery);
-        Ok(Appended::New { id: format!("d{}", deliveries.len() - 1) })
-    }
-
-    async fn delivery(&self, _id: &str) -> Result<Option<Delivery>, JournalError> {
-        Ok(None)
-    }
-}
-
 /// The front door, listening; stops when it is dropped.
 pub struct Service {
     pub address: SocketAddr,
-    pub journal: Arc<Kept>,
+    pub journal: Arc<Sqlite>,
+    /// Makes commits fail.
+    pub faults: Faults,
+    _folder: tempfile::TempDir,
     pub woken: Arc<Mutex<Vec<String>>>,
     pub stop: Option<oneshot::Sender<()>>,
     pub served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
@@ -83,9 +60,17 @@ pub fn short_limits() -> Limits {
 
 impl Service {
     pub async fn start(sources: Vec<Arc<dyn Source>>, limits: Limits) -> Self {
+        Self::with_queue(sources, limits, 1024).await
+    }
+
+    /// With a store in front of which only so many deliveries may wait.
+    pub async fn with_queue(sources: Vec<Arc<dyn Source>>, limits: Limits, queue: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let journal = Arc::new(Kept::default());
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Faults::switchable();
+        let options = Options { faults: faults.clone(), queue, ..Options::default() };
+        let journal = Arc::new(Sqlite::open(&folder.path().join("declic.db"), options).unwrap());
         let woken = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&woken);
         let front = Front::new(Parts {
@@ -102,11 +87,12 @@ impl Service {
         let served = tokio::spawn(receive::serve(listener, front, async move {
             let _ = stopped.await;
         }));
-        Self { address, journal, woken, stop: Some(stop), served: Some(served) }
+        Self { address, journal, faults, _folder: folder, woken, stop: Some(stop), served: Some(served) }
     }
 
-    pub fn stored(&self) -> usize {
-        self.journal.deliveries.lock().unwrap().len()
+    pub async fn stored(&self) -> Vec<DeliveryRecord> {
+        let listing = Listing { before: None, limit: 10_000, state: None, of: None };
+        self.journal.deliveries(listing).await.unwrap()
     }
 
     pub async fn connect(&self) -> TcpStream {
