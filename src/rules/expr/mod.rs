@@ -1,8 +1,23 @@
 //! The expression language: typed, total, bounded, compiled once.
 //!
-//! Source text -> `lexer` -> `parser` (AST with byte spans) -> `check` (types and trust against a [`Scope`]) -> [`Expression`] -> `eval`.
+//! Source text -> `lexer` -> `parser` (`ast` with byte spans) -> `check` (types, trust and flow against a [`Scope`]) -> `node` -> `eval`.
+
+mod ast;
+mod call;
+mod check;
+mod datum;
+mod escape;
+mod eval;
+mod explain;
+mod lexer;
+mod node;
+mod parser;
+mod show;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +25,23 @@ use serde_json::Value;
 
 use crate::rules::types::Type;
 
+pub(crate) use datum::text_of;
+pub use escape::{escape_markdown, escape_mrkdwn, escape_url_path};
+pub(crate) use explain::near_miss;
+pub use show::show;
+
+/// Most bytes of an expression's text.
+pub const LONGEST: usize = 2000;
+/// Most levels that an expression nests.
+pub const DEEPEST: usize = 48;
+/// Most steps of one evaluation: every operator, call and item of a loop is one, and so are 4 KiB of text looked at.
+pub const MOST_STEPS: u32 = 10_000;
+
 /// What can be read at one place of a rule file: `event`, `repo`, `vars`, `steps`, … with their types.
+///
+/// Flow typing: a value that is [`Type::Optional`] counts as present where a test says so (`x != null && …`, `has(x) && …`,
+/// `x == "…" && …`, `if(x != null, …)`). For steps, declare `steps` as an object of `{ result: success|failure|skipped, outputs: {…}? }`:
+/// `steps.x.result == "success"` then proves that `steps.x.outputs` is there. Secrets are fields of type [`Type::Secret`].
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// Root names.
@@ -22,12 +53,47 @@ pub struct Scope {
 pub struct Fault {
     /// Byte offsets into the expression's own text.
     pub span: Range<usize>,
-    /// Stable word: `expression`, `untrusted`, `type`, …
+    /// Stable word: `expression`, `untrusted`, `type`, `secret`.
     pub code: &'static str,
-    /// What is wrong.
+    /// What is wrong. Messages about a whole parameter begin with "this"; see [`Fault::about`].
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+impl Fault {
+    /// A fault of an expression, without advice.
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { span, code: "expression", message: message.into(), help: None }
+    }
+
+    pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
+    /// The same fault with the place moved by `offset` bytes, for an expression within a longer text.
+    #[must_use]
+    pub fn moved(mut self, offset: usize) -> Self {
+        self.span = self.span.start + offset..self.span.end + offset;
+        self
+    }
+
+    /// Says which parameter it is about: "this must be an int" becomes "`traffic` must be an int".
+    #[must_use]
+    pub fn about(mut self, parameter: &str) -> Self {
+        if matches!(self.code, "type" | "untrusted")
+            && let Some(rest) = self.message.strip_prefix("this ")
+        {
+            self.message = format!("`{parameter}` {rest}");
+        }
+        self
+    }
 }
 
 /// Values of the root names while something is evaluated.
@@ -40,8 +106,10 @@ pub struct Environment {
 /// An expression that was checked against a scope; evaluating it cannot go on for ever and cannot panic.
 #[derive(Debug, Clone)]
 pub struct Expression {
-    source: String,
+    source: Arc<str>,
+    canonical: Arc<str>,
     result: Type,
+    node: Arc<node::Node>,
 }
 
 /// Evaluation failed: this is never "false", the rule or step is in error.
@@ -52,6 +120,14 @@ pub struct EvaluationError {
     /// For the user.
     pub message: String,
 }
+
+impl fmt::Display for EvaluationError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for EvaluationError {}
 
 /// Why a condition is true or not: the tree that `explain`, the journal and the console show.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -69,10 +145,14 @@ pub struct Reason {
 }
 
 impl Expression {
-    /// Parses and checks; every fault is reported, not only the first.
+    /// Parses and checks a value of any type; every fault is reported, not only the first.
     pub fn compile(source: &str, scope: &Scope) -> Result<Self, Vec<Fault>> {
-        let _ = (source, scope);
-        todo!()
+        check::compile(source, scope, false)
+    }
+
+    /// Parses and checks a condition (`if:`): it must be true or false, never missing, and not always the same.
+    pub fn compile_condition(source: &str, scope: &Scope) -> Result<Self, Vec<Fault>> {
+        check::compile(source, scope, true)
     }
 
     /// As written.
@@ -80,26 +160,41 @@ impl Expression {
         &self.source
     }
 
+    /// The same expression in canonical form: one space around operators, no parentheses that change nothing.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
     /// The type it evaluates to ([`Type::Text`] or a structure of it if an outsider can choose part of it).
     pub fn result(&self) -> &Type {
         &self.result
     }
 
-    /// True if it reads the context path, such as `event.payload`.
+    /// The names of the path, if the expression is nothing but one: `event.head.sha`.
+    pub fn path(&self) -> Option<Vec<&str>> {
+        match &self.node.kind {
+            node::NodeKind::Path(path) => Some(path.iter().map(AsRef::as_ref).collect()),
+            _ => None,
+        }
+    }
+
+    /// True if it may read the context path, such as `event.payload`: the path itself, something in it, or a whole that includes it.
     pub fn reads(&self, path: &[&str]) -> bool {
-        let _ = path;
-        todo!()
+        self.node.paths().iter().any(|(read, _)| read.iter().zip(path).all(|(a, b)| a.as_ref() == *b))
     }
 
     /// The value, or why there is none.
     pub fn evaluate(&self, environment: &Environment) -> Result<Value, EvaluationError> {
-        let _ = environment;
-        todo!()
+        eval::Machine::new(environment).value(&self.node)
+    }
+
+    /// Does the condition hold?
+    pub fn holds(&self, environment: &Environment) -> Result<bool, EvaluationError> {
+        eval::Machine::new(environment).condition(&self.node)
     }
 
     /// Evaluates a condition and says why.
     pub fn explain(&self, environment: &Environment) -> Result<Reason, EvaluationError> {
-        let _ = environment;
-        todo!()
+        explain::explain(&self.source, &self.node, environment)
     }
 }

@@ -1,0 +1,119 @@
+//! The compiled form of an expression: names resolved, patterns compiled, types no longer needed.
+
+use std::ops::Range;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::ast::Operator;
+
+/// A compiled part with its place, for messages.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub span: Range<usize>,
+    pub kind: NodeKind,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum NodeKind {
+    Constant(Value),
+    /// A root name and the fields below it.
+    Path(Vec<Box<str>>),
+    /// The variable of an enclosing `map`, `exists`, …, counted from the outermost, and the fields below it.
+    Local(usize, Vec<Box<str>>),
+    Field(Box<Node>, Box<str>),
+    Index(Box<Node>, Box<Node>),
+    List(Vec<Node>),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Binary(Operator, Box<Node>, Box<Node>),
+    /// `<` and its kind between points in time.
+    Order(Operator, Box<Node>, Box<Node>),
+    If(Box<Node>, Box<Node>, Box<Node>),
+    Call(Function, Box<Node>),
+    Method(Method, Box<Node>, Vec<Node>),
+    Matches(Box<Node>, Regex),
+    Each(Each, Box<Node>, Box<Node>),
+    /// JSON does not tell `2` from `2.0`; where the type says double, it is one.
+    ToDouble(Box<Node>),
+}
+
+/// Functions of one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Function {
+    Has,
+    String,
+    Int,
+    Double,
+    Json,
+    Slug,
+    Short,
+}
+
+/// Methods whose arguments are values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Contains,
+    StartsWith,
+    EndsWith,
+    Size,
+    Lower,
+    Upper,
+    Trim,
+    Split,
+    Join,
+    Replace,
+    First,
+    Last,
+}
+
+/// Methods that evaluate their second argument for every item of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Each {
+    Exists,
+    All,
+    Filter,
+    Map,
+}
+
+impl Node {
+    /// Every part, from the outside in.
+    pub fn visit<'a>(&'a self, see: &mut impl FnMut(&'a Node)) {
+        see(self);
+        match &self.kind {
+            NodeKind::Constant(_) | NodeKind::Path(_) | NodeKind::Local(..) => {}
+            NodeKind::Field(inner, _) | NodeKind::Not(inner) | NodeKind::Negate(inner) | NodeKind::ToDouble(inner) => {
+                inner.visit(see)
+            }
+            NodeKind::Call(_, inner) | NodeKind::Matches(inner, _) => inner.visit(see),
+            NodeKind::List(parts) | NodeKind::And(parts) | NodeKind::Or(parts) => parts.iter().for_each(|part| part.visit(see)),
+            NodeKind::Index(left, right)
+            | NodeKind::Binary(_, left, right)
+            | NodeKind::Order(_, left, right)
+            | NodeKind::Each(_, left, right) => {
+                left.visit(see);
+                right.visit(see);
+            }
+            NodeKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| part.visit(see)),
+            NodeKind::Method(_, receiver, arguments) => {
+                receiver.visit(see);
+                arguments.iter().for_each(|part| part.visit(see));
+            }
+        }
+    }
+
+    /// Every context path that is read, with the place of the read, in the order written.
+    pub fn paths(&self) -> Vec<(&[Box<str>], &Range<usize>)> {
+        let mut paths: Vec<(&[Box<str>], &Range<usize>)> = Vec::new();
+        self.visit(&mut |node| {
+            if let NodeKind::Path(path) = &node.kind
+                && !paths.iter().any(|(seen, _)| *seen == path.as_slice())
+            {
+                paths.push((path, &node.span));
+            }
+        });
+        paths
+    }
+}
