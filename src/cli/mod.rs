@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 mod demo;
 mod init;
+mod reference;
 mod serve;
 
 /// The command is wrong, or the settings are.
@@ -40,6 +41,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
+    /// Write the generated reference, or say whether it is up to date
+    Reference(reference::Arguments),
     /// Print a completion script for a shell
     ///
     /// For bash: declic completions bash > /etc/bash_completion.d/declic
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Init(arguments) => init::run(&arguments),
+        Command::Reference(arguments) => reference::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "declic", &mut std::io::stdout());
             ExitCode::SUCCESS
