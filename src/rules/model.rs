@@ -143,7 +143,7 @@ pub enum Mode {
 }
 
 /// One step.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Step {
     /// `id:`; others can read its outputs by it.
     pub id: Option<String>,
