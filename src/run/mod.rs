@@ -1,1 +1,160 @@
-//! run
+//! The engine: takes what the journal holds and does it, one step at a time, so that a crash at any point loses and doubles nothing.
+//!
+//! Intent, effect, outcome: the intent is durable before the action runs, the outcome as soon as it is known. Whoever finds an
+//! intent without an outcome looks for the effect before making it again. Only this module tries again.
+
+mod attempt;
+mod execute;
+mod key;
+mod leases;
+mod matcher;
+pub mod observe;
+pub mod plan;
+mod reading;
+pub mod retry;
+mod shared;
+mod worker;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use declic_actions::action::{Action, Clients};
+use declic_actions::secret::Secret;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::dispatch::local::Local;
+use crate::journal::Journal;
+use crate::matching::Index;
+use crate::report::metrics::Metrics;
+use crate::rules::model::Offer;
+use crate::sources::Source;
+use leases::Leases;
+use observe::Observer;
+pub use shared::Load;
+use shared::Shared;
+pub use worker::Policy;
+
+/// Old deliveries are looked for this often.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// So many are removed in one transaction: others wait for it.
+const FORGET_AT_ONCE: usize = 50;
+
+/// What an engine is made of.
+pub struct EngineParts {
+    /// The store.
+    pub journal: Arc<dyn Journal>,
+    /// Sources by their names in `declic.yaml`: they decode.
+    pub sources: BTreeMap<String, Arc<dyn Source>>,
+    /// The rules in force. Their files must be kept ([`Journal::keep_rules`]) before they are put here.
+    pub rules: Arc<ArcSwap<Index>>,
+    /// Rebuilds the rule set that an older run began with.
+    pub load: Load,
+    /// The actions there are; `declic_actions::kinds::ALL`.
+    pub actions: &'static [&'static dyn Action],
+    /// Clients of the actions.
+    pub clients: Clients,
+    /// Targets, connections and names of secrets.
+    pub offer: Offer,
+    /// The newest value of each secret.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Where runs and attempts are counted.
+    pub metrics: Arc<Metrics>,
+    /// Address of the console, for links back, without a slash at the end.
+    pub public_url: Option<String>,
+    /// Who hears what happens.
+    pub observer: Observer,
+    /// How it works.
+    pub policy: Policy,
+}
+
+/// A running engine. Dropping it stops everything at once, as a crash would: nothing is lost, leases have to end.
+pub struct Engine {
+    dispatch: Local,
+    draining: watch::Sender<bool>,
+    worker: JoinHandle<()>,
+    beside: JoinSet<()>,
+}
+
+impl Engine {
+    /// Starts it on the current tokio runtime.
+    pub fn start(parts: EngineParts) -> Self {
+        let dispatch = Local::default();
+        let (sender, draining) = watch::channel(false);
+        let leases = Leases::new(parts.policy.lease);
+        let mut beside = JoinSet::new();
+        let journal = Arc::clone(&parts.journal);
+        let beating = leases.clone();
+        beside.spawn(async move { beating.beat(journal.as_ref()).await });
+        if let Some(keep) = parts.policy.keep {
+            beside.spawn(forget(Arc::clone(&parts.journal), keep));
+        }
+        let worker = worker::Worker {
+            leases,
+            dispatch: dispatch.clone(),
+            policy: parts.policy,
+            name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
+            draining,
+            matching: JoinSet::new(),
+            running: JoinSet::new(),
+            shared: Arc::new(Shared {
+                journal: parts.journal,
+                sources: parts.sources,
+                rules: parts.rules,
+                load: parts.load,
+                actions: parts.actions,
+                clients: parts.clients,
+                offer: parts.offer,
+                secrets: parts.secrets,
+                metrics: parts.metrics,
+                public_url: parts.public_url,
+                observer: parts.observer,
+                older: Mutex::new(VecDeque::new()),
+            }),
+        };
+        Self { dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
+    }
+
+    /// There is something to do: called after an append. Cheap, and may be called too often.
+    pub fn wake(&self) {
+        self.dispatch.wake();
+    }
+
+    /// The same, for whoever must not own the engine.
+    pub fn dispatch(&self) -> Local {
+        self.dispatch.clone()
+    }
+
+    /// Takes on nothing new, lets running steps end within [`Policy::drain`], and gives the rest back to the store.
+    pub async fn drain(mut self) {
+        self.draining.send_replace(true);
+        if let Err(error) = (&mut self.worker).await {
+            tracing::error!(%error, "the worker broke off");
+        }
+        self.beside.shutdown().await;
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.worker.abort();
+    }
+}
+
+async fn forget(journal: Arc<dyn Journal>, keep: Duration) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        loop {
+            match journal.forget(keep, FORGET_AT_ONCE).await {
+                Ok(removed) if removed == FORGET_AT_ONCE => tokio::time::sleep(Duration::from_millis(50)).await,
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old deliveries could not be removed");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One attempt of a step: look for the effect if it may be there, else make it, under the step's deadline.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use declic_actions::action::{Action, Clients, Context, Failure, Intent, Outcome, Progress};
+use declic_actions::secret::Secret;
+use futures_util::FutureExt;
+use serde_json::Value;
+
+use super::observe::Told;
+use crate::journal::record::{Change, Lease, Place};
+use crate::journal::{Journal, LedgerError};
+
+/// An action knows its deadline and says best itself what was not done by then; this much later it is cut off.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// All that one attempt needs.
+pub(super) struct Attempt<'a> {
+    pub action: &'a dyn Action,
+    pub clients: &'a Clients,
+    pub intent: &'a Intent,
+    /// From 1.
+    pub number: u32,
+    pub saved: Option<Value>,
+    pub timeout: Duration,
+    pub secrets: &'a BTreeMap<String, Secret>,
+    pub progress: &'a Keeper<'a>,
+}
+
+/// What an attempt came to.
+pub(super) enum Came {
+    /// The effect was made.
+    Done(Outcome),
+    /// An earlier attempt had made it.
+    Found(Outcome),
+    /// It was not made, as far as the action knows.
+    Failed(Failure),
+}
+
+impl Attempt<'_> {
+    /// Never longer than the deadline and its grace; a panic of the action is a failure of the step.
+    pub async fn make(self) -> Came {
+        let deadline = Instant::now() + self.timeout;
+        let timeout = self.timeout;
+        let work = AssertUnwindSafe(self.work(deadline)).catch_unwind();
+        match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
+            Ok(Ok(came)) => came,
+            Ok(Err(_)) => {
+                Came::Failed(Failure::last("internal", "the action broke off with an error of its own; the log has the details"))
+            }
+            Err(_) => Came::Failed(Failure::retry("timeout", format!("there was no outcome within {}", seconds(timeout)))),
+        }
+    }
+
+    async fn work(self, deadline: Instant) -> Came {
+        let context = Context {
+            clients: self.clients,
+            deadline,
+            attempt: self.number,
+            saved: self.saved,
+            progress: self.progress,
+            secrets: self.secrets,
+        };
+        // An earlier attempt may have had its effect without knowing: its answer was lost, its time was up, its process died.
+        if self.number > 1 {
+            match self.action.find(&context, self.intent).await {
+                Ok(Some(outcome)) => return Came::Found(outcome),
+                Ok(None) => {}
+                Err(failure) => return Came::Failed(failure),
+            }
+        }
+        match self.action.run(&context, self.intent).await {
+            Ok(outcome) => Came::Done(outcome),
+            Err(failure) => Came::Failed(failure),
+        }
+    }
+}
+
+/// A length of time for people: `1.5 s`, `15 min`.
+pub(super) fn seconds(length: Duration) -> String {
+    match length.as_millis() {
+        0..1_000 => format!("{} ms", length.as_millis()),
+        1_000..60_000 => format!("{} s", (length.as_secs_f64() * 10.0).round() / 10.0),
+        _ if length.as_secs() % 60 == 0 => format!("{} min", length.as_secs() / 60),
+        _ => format!("{} min {} s", length.as_secs() / 60, length.as_secs() % 60),
+    }
+}
+
+/// Keeps an action's progress in the journal, under the run's lease.
+pub(super) struct Keeper<'a> {
+    pub journal: &'a dyn Journal,
+    pub lease: &'a Lease,
+    pub place: Place,
+    pub told: &'a Told,
+}
+
+#[async_trait]
+impl Progress for Keeper<'_> {
+    fn stage(&self, name: &'static str, line: &str) {
+        self.told.say(name, line);
+    }
+
+    async fn save(&self, saved: Value) -> Result<(), Failure> {
+        match self.journal.write(self.lease.clone(), vec![Change::Saved { place: self.place, saved }]).await {
+            Ok(_) => Ok(()),
+            Err(error @ LedgerError::Impossible(_)) => Err(Failure::last("internal", error.to_string())),
+            Err(error) => Err(Failure::retry("store", error.to_string())),
+        }
+    }
+}

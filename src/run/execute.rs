@@ -1,0 +1,324 @@
+//! One claimed run: step after step until it is over, waits, is taken away, or the process is told to stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use declic_actions::action::{Action, Failure, Intent, Why};
+use tokio::sync::watch;
+
+use super::attempt::{Attempt, Came, Keeper, seconds};
+use super::leases::Held;
+use super::observe::Told;
+use super::plan::{Next, POISON, Standing, called, made};
+use super::shared::Shared;
+use super::{reading, retry};
+use crate::event::Event;
+use crate::journal::LedgerError;
+use crate::journal::record::{
+    AttemptState, Change, ClaimedRun, Phase, Place, RunFailure, RunRecord, RunState, StepEnd, StepLabel, StepRecord, StepState,
+    Written,
+};
+use crate::report::metrics::{AttemptLabels, RunLabels};
+use crate::rules::model::{Rule, Step};
+
+/// A run whose worker went away so often without getting on is given up.
+const MOST_CLAIMS: u32 = 10;
+
+/// One run in the hands of this process.
+pub(super) struct Execution {
+    shared: Arc<Shared>,
+    held: Held,
+    draining: watch::Receiver<bool>,
+    run: RunRecord,
+    steps: Vec<StepRecord>,
+    rule: Arc<Rule>,
+    event: Event,
+    /// When `timeout:` of the rule is over.
+    deadline: Option<Instant>,
+    stop: bool,
+    told: Told,
+}
+
+/// What one step came to.
+enum Turn {
+    /// Go on with the next one.
+    Next,
+    /// The run is out of our hands.
+    GivenBack,
+}
+
+/// Works on a run as far as it goes. An error of the store leaves it to its lease: it comes again.
+pub(super) async fn execute(shared: Arc<Shared>, claimed: ClaimedRun, held: Held, draining: watch::Receiver<bool>) {
+    let told = shared.observer.of(&claimed.run.delivery).run(&claimed.run.id, &claimed.run.rule);
+    let id = claimed.run.id.clone();
+    let result = match Execution::prepare(&shared, claimed, held, draining, told).await {
+        Ok(Some(execution)) => execution.go_on().await,
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => {}
+        Err(LedgerError::Lost) => tracing::warn!(run = %id, "its lease is over: another worker has it"),
+        Err(error) => tracing::error!(run = %id, %error, "the run is left as it is until its lease is over"),
+    }
+}
+
+impl Execution {
+    /// Rebuilds rule and event. A run for which that is impossible is over.
+    async fn prepare(
+        shared: &Arc<Shared>,
+        claimed: ClaimedRun,
+        held: Held,
+        draining: watch::Receiver<bool>,
+        told: Told,
+    ) -> Result<Option<Self>, LedgerError> {
+        let ClaimedRun { run, steps, delivery, age, .. } = claimed;
+        let rule = match shared.rule(&run).await {
+            Ok(rule) => rule,
+            Err(super::shared::RuleError::Store(error)) => return Err(error.into()),
+            Err(super::shared::RuleError::Gone(why)) => return fail(shared, &held, &run, &told, Why::new("rule", why)).await,
+        };
+        let event = match shared.decode(&delivery, rule.reads_payload) {
+            Ok(Some(event)) => event,
+            Ok(None) => {
+                return fail(shared, &held, &run, &told, Why::new("decode", "it is no longer an event that rules can ask for"))
+                    .await;
+            }
+            Err(why) => return fail(shared, &held, &run, &told, Why::new("decode", why)).await,
+        };
+        let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
+        let stop = run.covered_by.is_some();
+        Ok(Some(Self { shared: Arc::clone(shared), held, draining, run, steps, rule, event, deadline, stop, told }))
+    }
+
+    async fn go_on(mut self) -> Result<(), LedgerError> {
+        let rule = Arc::clone(&self.rule);
+        if self.run.claims > MOST_CLAIMS {
+            self.give_up_step(&rule).await?;
+        }
+        loop {
+            if *self.draining.borrow() {
+                self.write(vec![Change::Released]).await?;
+                return Ok(());
+            }
+            match Standing::new(&rule, &self.run, &self.steps, self.stop).next() {
+                Next::Over { state, failure } => {
+                    self.write(vec![Change::Finished { state, failure: failure.clone() }]).await?;
+                    over(&self.shared, &self.run, &self.told, state, failure.as_ref());
+                    return Ok(());
+                }
+                Next::Step { place, step } => match self.step(place, &step).await? {
+                    Turn::Next => self.look_again().await?,
+                    Turn::GivenBack => return Ok(()),
+                },
+            }
+        }
+    }
+
+    /// The step that was open whenever a worker went away is not tried again.
+    async fn give_up_step(&mut self, rule: &Rule) -> Result<(), LedgerError> {
+        let next = Standing::new(rule, &self.run, &self.steps, self.stop).next();
+        let Next::Step { place, step } = next else { return Ok(()) };
+        let why = Why::new(
+            POISON,
+            format!("{} workers in a row went away while they were at this step; it is given up", self.run.claims - 1),
+        );
+        self.end(place, &step, StepEnd::Failed { why }).await?;
+        self.look_again().await
+    }
+
+    async fn step(&mut self, place: Place, step: &Step) -> Result<Turn, LedgerError> {
+        if let Some(why) = self.out_of_time(place) {
+            return self.end(place, step, StepEnd::Failed { why }).await;
+        }
+        let Some(action) = self.shared.action(&step.uses) else {
+            let why = Why::new("unknown-action", format!("there is no action `{}` in this version of Declic", step.uses));
+            return self.end(place, step, StepEnd::Failed { why }).await;
+        };
+        let intent = match self.intent(place, step, action) {
+            Ok(Some(intent)) => intent,
+            Ok(None) => {
+                let why =
+                    Why::new("condition", format!("if: {}", step.condition.as_ref().map_or("", |condition| condition.source())));
+                return self.end(place, step, StepEnd::Skipped { why }).await;
+            }
+            Err(why) => return self.end(place, step, StepEnd::Failed { why }).await,
+        };
+        let record = self.record(place);
+        let number = record.map_or(0, |record| record.attempts.len()) + 1;
+        let saved = record.and_then(|record| record.saved.clone());
+        let mut changes = self.interrupted(place);
+        changes.push(Change::Began { place, label: label(step), intent: Box::new(intent.clone()) });
+        self.write(changes).await?;
+        let told = self.told.clone().step(shown(&label(step), place));
+        told.say("started", step.name.clone().unwrap_or_else(|| intent.summary.clone()));
+        let secrets = reading::secrets(action, &intent.call, &self.shared.secrets);
+        let attempt = Attempt {
+            action,
+            clients: &self.shared.clients,
+            intent: &intent,
+            number: u32::try_from(number).unwrap_or(u32::MAX),
+            saved,
+            timeout: self.time_left(place, step.timeout),
+            secrets: &secrets,
+            progress: &Keeper { journal: self.shared.journal.as_ref(), lease: &self.held.lease, place, told: &told },
+        };
+        let came = tokio::select! {
+            came = attempt.make() => came,
+            () = self.held.lost() => return Err(LedgerError::Lost),
+        };
+        self.settle(place, step, came).await
+    }
+
+    /// The journaled intent, or a new one. `None`: the step's condition does not hold.
+    fn intent(&self, place: Place, step: &Step, action: &dyn Action) -> Result<Option<Intent>, Why> {
+        if let Some(intent) = self.record(place).and_then(|record| record.intent.clone()) {
+            return Ok(Some(intent));
+        }
+        let standing = Standing::new(&self.rule, &self.run, &self.steps, self.stop);
+        let environment = reading::environment(&self.rule, &self.event, &self.shared.offer, &standing)
+            .map_err(|error| reading::evaluation(&error, "what the step reads"))?;
+        if let Some(condition) = &step.condition {
+            match condition.evaluate(&environment).map_err(|error| reading::evaluation(&error, "`if`"))? {
+                serde_json::Value::Bool(true) => {}
+                serde_json::Value::Bool(false) => return Ok(None),
+                _ => return Err(Why::new("evaluation", "`if` is neither true nor false")),
+            }
+        }
+        let origin = reading::origin(&self.run, &self.event, &label(step), place, self.shared.public_url.as_deref());
+        let call = reading::call(step, place, &self.run, &environment, &self.shared.offer, origin)?;
+        action.prepare(call).map(Some)
+    }
+
+    /// Writes what an attempt came to, and decides about another one.
+    async fn settle(&mut self, place: Place, step: &Step, came: Came) -> Result<Turn, LedgerError> {
+        let failure = match came {
+            Came::Done(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: false }).await,
+            Came::Found(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: true }).await,
+            Came::Failed(failure) => failure,
+        };
+        let (after, mut why) = match failure {
+            Failure::Final { why } => return self.end(place, step, StepEnd::Failed { why }).await,
+            Failure::Retry { after, why } => (after, why),
+        };
+        // The one that just failed is still open in the journal, so it is not among those made.
+        let failures = self.record(place).map_or(0, |record| made(record, self.run.round)) + 1;
+        let wait = retry::wait(&step.retry, failures, after, rand::random());
+        let in_time = |wait: &Duration| {
+            place.phase != Phase::Steps || self.deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
+        };
+        let Some(wait) = wait.filter(in_time) else {
+            if failures > 1 {
+                why.message = format!("{} (after {failures} attempts)", why.message);
+            }
+            return self.end(place, step, StepEnd::Failed { why }).await;
+        };
+        self.count(step, "retried");
+        let line = format!("{}; next attempt in {}", why.message, seconds(wait));
+        let retrying = Change::Retrying { place, state: AttemptState::Retry, why };
+        self.write(vec![retrying, Change::Waits { after: wait }]).await?;
+        self.told.clone().step(shown(&label(step), place)).say("retrying", line);
+        Ok(Turn::GivenBack)
+    }
+
+    async fn end(&mut self, place: Place, step: &Step, end: StepEnd) -> Result<Turn, LedgerError> {
+        let (name, counted, line) = match &end {
+            StepEnd::Succeeded { outcome, found: false } => ("succeeded", "succeeded", outcome.summary.clone()),
+            StepEnd::Succeeded { outcome, found: true } => {
+                ("succeeded", "found", format!("{} (it was there already)", outcome.summary))
+            }
+            StepEnd::Failed { why } => ("failed", "failed", why.message.clone()),
+            StepEnd::Skipped { why } => ("skipped", "skipped", why.message.clone()),
+        };
+        let label = label(step);
+        let shown = shown(&label, place);
+        self.write(vec![Change::Ended { place, label, end }]).await?;
+        self.count(step, counted);
+        self.told.clone().step(shown).say(name, line);
+        Ok(Turn::Next)
+    }
+
+    /// If a worker went away in the middle of the step, its attempt is closed before ours is opened.
+    fn interrupted(&self, place: Place) -> Vec<Change> {
+        let open = self.record(place).is_some_and(|record| record.state == StepState::Running);
+        let why = Why::new("interrupted", "its worker went away before the outcome was known");
+        if open { vec![Change::Retrying { place, state: AttemptState::Interrupted, why }] } else { Vec::new() }
+    }
+
+    fn out_of_time(&self, place: Place) -> Option<Why> {
+        let over = place.phase == Phase::Steps && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        over.then(|| {
+            let timeout = self.rule.timeout.map(seconds).unwrap_or_default();
+            Why::new("run-timeout", format!("the run took longer than its `timeout: {timeout}`"))
+        })
+    }
+
+    /// A step ends at the latest when the run has to.
+    fn time_left(&self, place: Place, timeout: Duration) -> Duration {
+        match self.deadline {
+            Some(deadline) if place.phase == Phase::Steps => timeout.min(deadline.saturating_duration_since(Instant::now())),
+            _ => timeout,
+        }
+    }
+
+    fn record(&self, place: Place) -> Option<&StepRecord> {
+        self.steps.iter().find(|record| record.place == place)
+    }
+
+    async fn write(&mut self, changes: Vec<Change>) -> Result<(), LedgerError> {
+        let Written { stop } = self.shared.journal.write(self.held.lease.clone(), changes).await?;
+        self.stop |= stop.is_some();
+        Ok(())
+    }
+
+    /// The journal is the truth about what was done.
+    async fn look_again(&mut self) -> Result<(), LedgerError> {
+        if let Some((_, steps)) = self.shared.journal.run(&self.run.id).await? {
+            self.steps = steps;
+        }
+        Ok(())
+    }
+
+    fn count(&self, step: &Step, outcome: &'static str) {
+        self.shared.metrics.attempts.get_or_create(&AttemptLabels { action: step.uses.clone(), outcome }).inc();
+    }
+}
+
+/// Ends a run whose rule or event is no longer there.
+async fn fail(shared: &Shared, held: &Held, run: &RunRecord, told: &Told, why: Why) -> Result<Option<Execution>, LedgerError> {
+    let failure = RunFailure {
+        step: String::new(),
+        action: String::new(),
+        code: why.code,
+        message: why.message,
+        attempts: 0,
+        rolled_back: false,
+    };
+    shared
+        .journal
+        .write(held.lease.clone(), vec![Change::Finished { state: RunState::Failed, failure: Some(failure.clone()) }])
+        .await?;
+    over(shared, run, told, RunState::Failed, Some(&failure));
+    Ok(None)
+}
+
+fn over(shared: &Shared, run: &RunRecord, told: &Told, state: RunState, failure: Option<&RunFailure>) {
+    shared.metrics.runs.get_or_create(&RunLabels { rule: run.rule.clone(), state: state.word() }).inc();
+    let line = match failure {
+        Some(failure) => format!("{}: {}", state.word(), failure.message),
+        None => state.word().to_owned(),
+    };
+    told.say("finished", line);
+}
+
+fn label(step: &Step) -> StepLabel {
+    StepLabel { id: step.id.clone(), name: step.name.clone(), uses: step.uses.clone() }
+}
+
+/// A step among all phases of its run.
+fn shown(label: &StepLabel, place: Place) -> String {
+    match place.phase {
+        Phase::Steps => called(label, place),
+        phase => format!("{}/{}", phase.word(), called(label, place)),
+    }
+}

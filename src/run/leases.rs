@@ -1,0 +1,112 @@
+//! The leases this process holds, and the heartbeat that keeps them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::journal::Journal;
+use crate::journal::record::{Lease, Subject};
+
+/// All leases of one engine.
+#[derive(Clone)]
+pub(super) struct Leases {
+    length: Duration,
+    held: Arc<Mutex<HashMap<Subject, Entry>>>,
+}
+
+struct Entry {
+    lease: Lease,
+    /// The latest moment at which the store surely still counted it as ours.
+    extended: Instant,
+    lost: watch::Sender<bool>,
+}
+
+/// One lease; the work under it must stop when [`Held::lost`] says so. Dropping it ends the heartbeat, not the lease.
+pub(super) struct Held {
+    pub lease: Lease,
+    lost: watch::Receiver<bool>,
+    leases: Leases,
+}
+
+impl Leases {
+    pub fn new(length: Duration) -> Self {
+        Self { length, held: Arc::default() }
+    }
+
+    /// Takes a lease into the heartbeat. `asked` is when the claim was sent: the store's lease began no earlier.
+    pub fn hold(&self, lease: Lease, asked: Instant) -> Held {
+        let (sender, lost) = watch::channel(false);
+        let entry = Entry { lease: lease.clone(), extended: asked, lost: sender };
+        self.lock().insert(lease.subject.clone(), entry);
+        Held { lease, lost, leases: self.clone() }
+    }
+
+    /// What is still held, for the end of the process.
+    pub fn remaining(&self) -> Vec<Lease> {
+        self.lock().values().map(|entry| entry.lease.clone()).collect()
+    }
+
+    /// Extends all of them, for ever, three times in the length of a lease.
+    pub async fn beat(&self, journal: &dyn Journal) {
+        let mut interval = tokio::time::interval(self.length / 3);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let leases = self.remaining();
+            if leases.is_empty() {
+                continue;
+            }
+            let asked = Instant::now();
+            match journal.extend(leases.clone(), self.length).await {
+                Ok(held) => self.extended(&leases, &held, asked),
+                Err(error) => tracing::warn!(%error, "leases could not be extended"),
+            }
+            self.expire();
+        }
+    }
+
+    fn extended(&self, leases: &[Lease], still: &[bool], asked: Instant) {
+        let mut held = self.lock();
+        for (lease, still) in leases.iter().zip(still) {
+            let Some(entry) = held.get_mut(&lease.subject).filter(|entry| entry.lease == *lease) else { continue };
+            if *still {
+                entry.extended = asked;
+            } else {
+                entry.lost.send_replace(true);
+            }
+        }
+    }
+
+    /// A store that cannot be reached cannot say that a lease is over; our own clock can.
+    fn expire(&self) {
+        for entry in self.lock().values().filter(|entry| entry.extended.elapsed() >= self.length) {
+            entry.lost.send_replace(true);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Subject, Entry>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Until somebody else may have taken it over.
+    pub async fn lost(&self) {
+        let mut lost = self.lost.clone();
+        // The sender lives as long as we do.
+        if lost.wait_for(|lost| *lost).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut held = self.leases.lock();
+        if held.get(&self.lease.subject).is_some_and(|entry| entry.lease == self.lease) {
+            held.remove(&self.lease.subject);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! An accepted delivery against the rules in force: what is to be done is written with the reasons, in one transaction.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::leases::Held;
+use super::shared::Shared;
+use crate::event::Event;
+use crate::journal::LedgerError;
+use crate::journal::record::{ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
+use crate::matching::{self, Index, Trace};
+use crate::report::metrics::RunLabels;
+use crate::rules::model::{Mode, Rule};
+
+/// A delivery whose matching brought its worker down so often is given up.
+const MOST_CLAIMS: u32 = 5;
+
+/// Bodies from this size on are decoded on a thread that may take its time.
+const LARGE: usize = 256 << 10;
+
+/// Decides one delivery. An error of the store leaves it to its lease: it comes again.
+pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: Held) {
+    let ClaimedDelivery { delivery, claims, .. } = claimed;
+    let told = shared.observer.of(&delivery.id);
+    let id = delivery.id.clone();
+    let decision = if claims > MOST_CLAIMS {
+        failed(format!("{} workers in a row went away while they matched it; it is given up", claims - 1))
+    } else if delivery.content.body.len() >= LARGE {
+        let shared = Arc::clone(&shared);
+        match tokio::task::spawn_blocking(move || guarded(&shared, &delivery)).await {
+            Ok(decision) => decision,
+            Err(_) => failed(BROKE_OFF.to_owned()),
+        }
+    } else {
+        guarded(&shared, &delivery)
+    };
+    let (name, line) = outcome(&decision);
+    count(&shared, &decision);
+    match shared.journal.decide(held.lease.clone(), decision).await {
+        Ok(_) => told.say(name, line),
+        Err(LedgerError::Lost) => tracing::warn!(delivery = %id, "its lease is over: another worker has it"),
+        Err(error) => tracing::error!(delivery = %id, %error, "it is left as it is until its lease is over"),
+    }
+}
+
+const BROKE_OFF: &str = "matching broke off with an error of its own; the log has the details";
+
+fn failed(why: String) -> Decision {
+    Decision { traces: json!([]), verdict: Verdict::Failed(why) }
+}
+
+/// An error of ours in decoding or matching must not end in a loop of workers that fall over.
+fn guarded(shared: &Shared, delivery: &Delivery) -> Decision {
+    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery))).unwrap_or_else(|_| failed(BROKE_OFF.to_owned()))
+}
+
+fn matched(shared: &Shared, delivery: &Delivery) -> Decision {
+    let index = shared.rules.load_full();
+    let event = match shared.decode(delivery, false) {
+        Ok(Some(event)) if index.reads_payload(&event.kind) => shared.decode(delivery, true),
+        other => other,
+    };
+    match event {
+        Err(why) => Decision { traces: json!([]), verdict: Verdict::Rejected(why) },
+        Ok(None) => Decision { traces: json!([]), verdict: Verdict::Ignored },
+        Ok(Some(event)) => by_rules(&index, &event),
+    }
+}
+
+fn by_rules(index: &Index, event: &Event) -> Decision {
+    let decisions = index.decide(event);
+    let revision = &index.rules().revision;
+    let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision)).collect();
+    let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
+    runs.extend(errors.map(|trace| broken(index, trace, revision)));
+    let traces = serde_json::to_value(&decisions.traces).unwrap_or(Value::Null);
+    Decision { traces, verdict: if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) } }
+}
+
+fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {
+    let (group, failure) = match group(rule, event) {
+        Ok(group) => (group, None),
+        Err(why) => (None, Some(evaluation(format!("`concurrency.group` cannot be evaluated: {why}")))),
+    };
+    NewRun {
+        rule: rule.name.clone(),
+        owner: rule.owner.clone(),
+        place: rule.place.clone(),
+        revision: revision.to_owned(),
+        group,
+        failure,
+    }
+}
+
+/// A rule that could not be evaluated is a run that failed: visible, never silently "did not match".
+fn broken(index: &Index, trace: &Trace, revision: &str) -> NewRun {
+    let rule = index.rules().rules.iter().find(|rule| rule.name == trace.rule && rule.place == trace.place);
+    let found = trace.checks.last().map_or("it cannot be evaluated", |check| check.found.as_str());
+    NewRun {
+        rule: trace.rule.clone(),
+        owner: rule.and_then(|rule| rule.owner.clone()),
+        place: trace.place.clone(),
+        revision: revision.to_owned(),
+        group: None,
+        failure: Some(evaluation(found.to_owned())),
+    }
+}
+
+fn evaluation(message: String) -> RunFailure {
+    RunFailure {
+        step: String::new(),
+        action: String::new(),
+        code: "evaluation".to_owned(),
+        message,
+        attempts: 0,
+        rolled_back: false,
+    }
+}
+
+fn group(rule: &Rule, event: &Event) -> Result<Option<Group>, String> {
+    let Some(concurrency) = &rule.concurrency else { return Ok(None) };
+    let mode = match concurrency.mode {
+        Mode::QueueLatest => GroupMode::QueueLatest,
+        Mode::QueueAll => GroupMode::QueueAll,
+        Mode::Supersede => GroupMode::Supersede,
+        Mode::Skip => GroupMode::Skip,
+        Mode::Parallel => return Ok(None),
+    };
+    let environment = matching::environment(rule, event).map_err(|error| error.message)?;
+    let name = match concurrency.group.render(&environment).map_err(|error| error.message)? {
+        Value::String(name) => name,
+        other => other.to_string(),
+    };
+    // A repository's groups are its own.
+    let key = match &rule.owner {
+        Some(owner) => format!("{owner}: {name}"),
+        None => name,
+    };
+    Ok(Some(Group { key, mode }))
+}
+
+fn outcome(decision: &Decision) -> (&'static str, String) {
+    match &decision.verdict {
+        Verdict::Ignored => ("ignored", "no rule wants it".to_owned()),
+        Verdict::Rejected(why) => ("rejected", why.clone()),
+        Verdict::Failed(why) => ("failed", why.clone()),
+        Verdict::Runs(runs) => {
+            let names: Vec<&str> = runs.iter().map(|run| run.rule.as_str()).collect();
+            ("matched", names.join(", "))
+        }
+    }
+}
+
+/// Runs that are over before they begin are counted here.
+fn count(shared: &Shared, decision: &Decision) {
+    let Verdict::Runs(runs) = &decision.verdict else { return };
+    for run in runs.iter().filter(|run| run.failure.is_some()) {
+        shared.metrics.runs.get_or_create(&RunLabels { rule: run.rule.clone(), state: "failed" }).inc();
+    }
+}

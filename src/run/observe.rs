@@ -1,0 +1,100 @@
+//! What happens, as it happens: for the log, the terminal of `declic demo` and the console. Nothing depends on it.
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::clock::Timestamp;
+
+/// Events that a slow listener may fall behind before it misses some.
+const KEPT: usize = 1024;
+
+/// One thing that happened.
+#[derive(Debug, Clone, Serialize)]
+pub struct Stage {
+    /// Our id of the delivery.
+    pub delivery: String,
+    /// Id of the run; none while the delivery is matched.
+    pub run: Option<String>,
+    /// Name of the rule.
+    pub rule: Option<String>,
+    /// Id or number of the step, with its phase in front outside of `steps:`.
+    pub step: Option<String>,
+    /// Stable word: `matched`, `ignored`, `rejected`, `started`, `succeeded`, `failed`, `skipped`, `retrying`, `finished`, or the
+    /// action's own, such as `image resolved`.
+    pub name: String,
+    /// One line for people, without secrets.
+    pub line: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Tells everybody who listens. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    stages: broadcast::Sender<Stage>,
+}
+
+impl Default for Observer {
+    fn default() -> Self {
+        Self { stages: broadcast::Sender::new(KEPT) }
+    }
+}
+
+impl Observer {
+    /// Everything from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Stage> {
+        self.stages.subscribe()
+    }
+
+    /// Who is told, with the ids of one piece of work filled in.
+    pub(super) fn of(&self, delivery: &str) -> Told {
+        Told {
+            observer: self.clone(),
+            stage: Stage {
+                delivery: delivery.to_owned(),
+                run: None,
+                rule: None,
+                step: None,
+                name: String::new(),
+                line: String::new(),
+                at: Timestamp(0),
+            },
+        }
+    }
+}
+
+/// An observer that knows what it is about.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    observer: Observer,
+    stage: Stage,
+}
+
+impl Told {
+    pub fn run(mut self, run: &str, rule: &str) -> Self {
+        self.stage.run = Some(run.to_owned());
+        self.stage.rule = Some(rule.to_owned());
+        self
+    }
+
+    pub fn step(mut self, step: String) -> Self {
+        self.stage.step = Some(step);
+        self
+    }
+
+    /// Says it to the log and to whoever listens.
+    pub fn say(&self, name: &str, line: impl Into<String>) {
+        let stage = Stage { name: name.to_owned(), line: line.into(), at: Timestamp::now(), ..self.stage.clone() };
+        tracing::info!(
+            delivery = %stage.delivery,
+            run = stage.run.as_deref(),
+            rule = stage.rule.as_deref(),
+            step = stage.step.as_deref(),
+            stage = %stage.name,
+            "{}",
+            stage.line
+        );
+        // Nobody may be listening.
+        drop(self.observer.stages.send(stage));
+    }
+}

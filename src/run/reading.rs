@@ -1,0 +1,144 @@
+//! What the expressions of a run can read, and the call that a step makes of it. Pure but for the clock it does not have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use declic_actions::action::{Action, Call, Field, Origin, Why};
+use declic_actions::secret::Secret;
+use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
+use serde_json::{Map, Value, json};
+
+use super::key::call_key;
+use super::plan::{Standing, called};
+use crate::event::Event;
+use crate::journal::record::{Place, RunRecord, StepLabel};
+use crate::matching;
+use crate::rules::expr::{Environment, EvaluationError};
+use crate::rules::model::{Offer, Rule, Step};
+use crate::rules::types::Type;
+
+/// Evaluation that fails is never "false": the step fails with this.
+pub fn evaluation(error: &EvaluationError, what: &str) -> Why {
+    Why::new("evaluation", format!("{what} cannot be evaluated: {}", error.message))
+}
+
+/// The root names for a step of a run.
+pub fn environment(
+    rule: &Rule,
+    event: &Event,
+    offer: &Offer,
+    standing: &Standing<'_, '_>,
+) -> Result<Environment, EvaluationError> {
+    let mut environment = matching::environment(rule, event)?;
+    let steps: Map<String, Value> = standing
+        .named()
+        .map(|(id, record)| {
+            let result = record.and_then(|record| record.state.result());
+            let outputs = record.and_then(|record| record.outcome.as_ref()).map(|outcome| &outcome.outputs);
+            (id.to_owned(), json!({"result": result, "outputs": outputs}))
+        })
+        .collect();
+    let mut name = |name: &str, value: Value| environment.names.insert(name.to_owned(), Arc::new(value));
+    name("steps", Value::Object(steps));
+    if let Some(failure) = standing.failure() {
+        name("failure", json!(failure));
+    }
+    name("result", json!(standing.result()));
+    if rule.owner.is_none() {
+        // A secret is read as its name. The value joins it only in the hands of the action.
+        name("secrets", offer.secrets.iter().map(|secret| (secret.clone(), json!(secret))).collect());
+    }
+    Ok(environment)
+}
+
+/// Where a call comes from.
+pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, public_url: Option<&str>) -> Origin {
+    let at = |path: &str| event.event.pointer(path);
+    Origin {
+        delivery: run.delivery.clone(),
+        run: run.id.clone(),
+        rule: run.rule.clone(),
+        step: called(label, place),
+        repository: event.repository().map(str::to_owned),
+        sha: at("/sha").or_else(|| at("/head/sha")).and_then(Value::as_str).map(str::to_owned),
+        number: at("/number").and_then(Value::as_u64),
+        run_url: public_url.map(|url| format!("{url}/runs/{}", run.id)),
+    }
+}
+
+/// The call of a step, rendered and resolved.
+pub fn call(
+    step: &Step,
+    place: Place,
+    run: &RunRecord,
+    environment: &Environment,
+    offer: &Offer,
+    origin: Origin,
+) -> Result<Call, Why> {
+    let rendered = step.with.render(environment).map_err(|error| evaluation(&error, "`with`"))?;
+    let params = match rendered {
+        // A parameter whose value is missing is a parameter that is not given.
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        Value::Null => Map::new(),
+        _ => return Err(Why::new("evaluation", "`with` is not a mapping")),
+    };
+    let target = setting(&params, "target", &offer.targets)?;
+    let connection = setting(&params, "connection", &offer.connections)?;
+    Ok(Call { key: call_key(run, place), params, target, connection, origin })
+}
+
+fn setting(params: &Map<String, Value>, kind: &str, offered: &BTreeMap<String, Value>) -> Result<Option<Value>, Why> {
+    let Some(name) = params.get(kind).and_then(Value::as_str) else { return Ok(None) };
+    match offered.get(name) {
+        Some(settings) => Ok(Some(settings.clone())),
+        None => Err(Why::new(
+            "not-found",
+            format!("there is no {kind} `{name}` in declic.yaml any more: add it again, or change the rule"),
+        )),
+    }
+}
+
+/// The secrets that a call names: in parameters of type secret, and in the settings of its target and its connection.
+pub fn secrets(action: &dyn Action, call: &Call, all: &BTreeMap<String, Secret>) -> BTreeMap<String, Secret> {
+    let mut names = BTreeSet::new();
+    named(action.spec().parameters, &call.params, &mut names);
+    for (settings, kinds) in [(&call.target, TARGETS), (&call.connection, CONNECTIONS)] {
+        let Some(Value::Object(settings)) = settings else { continue };
+        if let Some(kind) = kind_of(settings, kinds) {
+            named(kind.fields, settings, &mut names);
+        }
+    }
+    names.into_iter().filter_map(|name| Some((name.clone(), all.get(&name)?.clone()))).collect()
+}
+
+fn kind_of<'a>(settings: &Map<String, Value>, kinds: &'a [SettingKind]) -> Option<&'a SettingKind> {
+    let name = settings.get("type")?.as_str()?;
+    kinds.iter().find(|kind| kind.name == name)
+}
+
+fn named(fields: &[Field], values: &Map<String, Value>, names: &mut BTreeSet<String>) {
+    for field in fields {
+        // Every shape of the lists is parsed by a test of the registry.
+        if let (Some(value), Ok(kind)) = (values.get(field.name), Type::parse(field.shape)) {
+            at_secrets(&kind, value, names);
+        }
+    }
+}
+
+/// The texts at positions of type secret, and at no others.
+fn at_secrets(kind: &Type, value: &Value, names: &mut BTreeSet<String>) {
+    match (kind, value) {
+        (Type::Secret, Value::String(name)) => drop(names.insert(name.clone())),
+        (Type::Optional(inner), value) => at_secrets(inner, value, names),
+        (Type::List(inner), Value::Array(items)) => items.iter().for_each(|item| at_secrets(inner, item, names)),
+        (Type::Map(inner), Value::Object(fields)) => fields.values().for_each(|field| at_secrets(inner, field, names)),
+        (Type::Object(kinds), Value::Object(fields)) => {
+            for (name, kind) in kinds {
+                if let Some(value) = fields.get(name) {
+                    at_secrets(kind, value, names);
+                }
+            }
+        }
+        _ => {}
+    }
+}

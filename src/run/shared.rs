@@ -1,0 +1,93 @@
+//! What all workers of an engine share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use declic_actions::action::{Action, Clients};
+use declic_actions::secret::Secret;
+
+use super::observe::Observer;
+use crate::event::Event;
+use crate::journal::record::{Delivery, RunRecord};
+use crate::journal::{Journal, JournalError};
+use crate::matching::Index;
+use crate::report::metrics::Metrics;
+use crate::rules::model::{Offer, Rule, RuleFile, RuleSet};
+use crate::sources::Source;
+
+/// Builds a rule set from the files it was kept as; the text says what is wrong with them.
+pub type Load = Arc<dyn Fn(&[RuleFile]) -> Result<RuleSet, String> + Send + Sync>;
+
+/// Older rule sets that are kept ready for runs that began with them.
+const OLDER_KEPT: usize = 8;
+
+pub(super) struct Shared {
+    pub journal: Arc<dyn Journal>,
+    pub sources: BTreeMap<String, Arc<dyn Source>>,
+    pub rules: Arc<ArcSwap<Index>>,
+    pub load: Load,
+    pub actions: &'static [&'static dyn Action],
+    pub clients: Clients,
+    pub offer: Offer,
+    pub secrets: BTreeMap<String, Secret>,
+    pub metrics: Arc<Metrics>,
+    pub public_url: Option<String>,
+    pub observer: Observer,
+    pub older: Mutex<VecDeque<Arc<RuleSet>>>,
+}
+
+/// Why the rule of a run cannot be had.
+pub(super) enum RuleError {
+    /// The store cannot be read: later, perhaps.
+    Store(JournalError),
+    /// Never: why.
+    Gone(String),
+}
+
+impl Shared {
+    pub fn action(&self, name: &str) -> Option<&'static dyn Action> {
+        self.actions.iter().copied().find(|action| action.spec().name == name)
+    }
+
+    /// The event of a delivery, as its source reads it.
+    pub fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
+        let source = &delivery.content.source;
+        match self.sources.get(source) {
+            Some(source) => source.decode(delivery, payload),
+            None => Err(format!("there is no source `{source}` in declic.yaml any more: add it again, then redeliver")),
+        }
+    }
+
+    /// The rule a run began with, whatever is in force today.
+    pub async fn rule(&self, run: &RunRecord) -> Result<Arc<Rule>, RuleError> {
+        let set = self.rule_set(&run.revision).await?;
+        let rule = set.rules.iter().find(|rule| rule.name == run.rule && rule.owner == run.owner);
+        rule.cloned().ok_or_else(|| RuleError::Gone(format!("rule set {} has no rule `{}`", run.revision, run.rule)))
+    }
+
+    async fn rule_set(&self, revision: &str) -> Result<Arc<RuleSet>, RuleError> {
+        let current = Arc::clone(self.rules.load().rules());
+        if current.revision == revision {
+            return Ok(current);
+        }
+        if let Some(set) = self.older().iter().find(|set| set.revision == revision) {
+            return Ok(Arc::clone(set));
+        }
+        let files = self.journal.rules(revision).await.map_err(RuleError::Store)?;
+        let files = files.ok_or_else(|| RuleError::Gone(format!("the files of rule set {revision} were not kept")))?;
+        let mut set = (self.load)(&files).map_err(|why| {
+            RuleError::Gone(format!("the rules it began with no longer fit declic.yaml or this version: {why}"))
+        })?;
+        revision.clone_into(&mut set.revision);
+        let set = Arc::new(set);
+        let mut older = self.older();
+        older.truncate(OLDER_KEPT - 1);
+        older.push_front(Arc::clone(&set));
+        Ok(set)
+    }
+
+    fn older(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<RuleSet>>> {
+        self.older.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

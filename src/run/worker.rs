@@ -1,0 +1,145 @@
+//! The loop that claims what is due and gives it to tasks: woken by the dispatcher, and looking by itself when something becomes due.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::leases::Leases;
+use super::shared::Shared;
+use super::{execute, matcher};
+use crate::dispatch::local::Local;
+use crate::journal::record::{Claim, Claimed};
+
+/// Deliveries matched together; their decisions share a transaction.
+const MATCHED_TOGETHER: usize = 64;
+/// Batches of them at once.
+const MATCHERS: usize = 2;
+/// Nothing is missed for longer than this, even if every wake-up is lost.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// After an error of the store.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How an engine works.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Runs at a time.
+    pub workers: usize,
+    /// How long a worker may be silent before others take its work on.
+    pub lease: Duration,
+    /// How long running steps have when the process is told to stop.
+    pub drain: Duration,
+    /// Finished deliveries older than this are removed; none keeps them for ever.
+    pub keep: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_secs(10), keep: None }
+    }
+}
+
+pub(super) struct Worker {
+    pub shared: Arc<Shared>,
+    pub leases: Leases,
+    pub dispatch: Local,
+    pub policy: Policy,
+    pub name: String,
+    pub draining: watch::Receiver<bool>,
+    pub matching: JoinSet<()>,
+    pub running: JoinSet<()>,
+}
+
+impl Worker {
+    /// Until the engine drains; then waits for what is in hand, and gives back what does not end in time.
+    pub async fn work(mut self) {
+        let mut draining = self.draining.clone();
+        while !*draining.borrow_and_update() {
+            let next = self.look().await;
+            tokio::select! {
+                () = self.dispatch.woken() => {}
+                () = tokio::time::sleep(next) => {}
+                Some(_) = self.matching.join_next(), if !self.matching.is_empty() => {}
+                Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
+                _ = draining.changed() => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Claims what there is room for. Answers when to look again at the latest.
+    async fn look(&mut self) -> Duration {
+        // Those that are done have made room; which of them wanted to say something has said it.
+        while self.matching.try_join_next().is_some() {}
+        while self.running.try_join_next().is_some() {}
+        let claim = Claim {
+            worker: self.name.clone(),
+            lease: self.policy.lease,
+            deliveries: if self.matching.len() < MATCHERS { MATCHED_TOGETHER } else { 0 },
+            runs: self.policy.workers.saturating_sub(self.running.len()),
+        };
+        if claim.deliveries == 0 && claim.runs == 0 {
+            return LOOK_EVERY;
+        }
+        let asked = Instant::now();
+        let full = (claim.deliveries, claim.runs);
+        match self.shared.journal.claim(claim).await {
+            Ok(claimed) => {
+                // There may be more where that came from.
+                let more = (full.0 > 0 && claimed.deliveries.len() == full.0) || (full.1 > 0 && claimed.runs.len() == full.1);
+                let next = claimed.next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+                self.take(claimed, asked);
+                if more { Duration::ZERO } else { next }
+            }
+            Err(error) => {
+                tracing::error!(%error, "nothing can be claimed; trying again");
+                tokio::time::sleep(PAUSE).await;
+                Duration::ZERO
+            }
+        }
+    }
+
+    fn take(&mut self, claimed: Claimed, asked: Instant) {
+        let batch: Vec<_> = claimed
+            .deliveries
+            .into_iter()
+            .map(|claimed| {
+                let held = self.leases.hold(claimed.lease.clone(), asked);
+                matcher::decide(Arc::clone(&self.shared), claimed, held)
+            })
+            .collect();
+        if !batch.is_empty() {
+            let dispatch = self.dispatch.clone();
+            self.matching.spawn(async move {
+                futures_util::future::join_all(batch).await;
+                dispatch.wake();
+            });
+        }
+        for claimed in claimed.runs {
+            let held = self.leases.hold(claimed.lease.clone(), asked);
+            self.running.spawn(execute::execute(Arc::clone(&self.shared), claimed, held, self.draining.clone()));
+        }
+    }
+
+    async fn drain(mut self) {
+        let in_hand = async {
+            while self.matching.join_next().await.is_some() {}
+            while self.running.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(self.policy.drain, in_hand).await.is_ok() {
+            return;
+        }
+        // Not aborted before the leases are copied: a task that ends takes its lease out of the list.
+        let leases = self.leases.remaining();
+        tracing::warn!(steps = leases.len(), "steps did not end in time: they are given back and resumed by the next process");
+        self.matching.shutdown().await;
+        self.running.shutdown().await;
+        for lease in leases {
+            if let Err(error) = self.shared.journal.release(lease).await {
+                // A step that ended between the two is not ours any more.
+                tracing::debug!(%error, "a lease could not be given back");
+            }
+        }
+    }
+}
