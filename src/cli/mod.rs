@@ -6,9 +6,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::settings::Environment;
+
 mod demo;
 mod init;
 mod reference;
+mod send;
 mod serve;
 
 /// The command is wrong, or the settings are.
@@ -39,6 +42,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Show the whole path on this machine: a signed push in, a deploy and a reply out
     Demo(demo::Arguments),
+    /// Sign and send a delivery as the provider would
+    Send(send::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
@@ -57,6 +62,7 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Send(arguments) => send::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Completions { shell } => {

@@ -83,8 +83,8 @@ pub trait Source: Send + Sync {
     /// Names of the headers (lower case) that are kept with the delivery. Never one with a credential or a signature.
     fn kept_headers(&self) -> &'static [&'static str];
 
-    /// The headers that prove who sends a request, as the provider would set them: for `declic send`.
-    fn sign(&self, inbound: &Inbound, event: &str) -> Result<Vec<(String, String)>, Refusal>;
+    /// The headers that the provider would set for this event and delivery id, signature included: for `declic send`.
+    fn sign(&self, inbound: &Inbound, event: &str, id: &str) -> Result<Vec<(String, String)>, Refusal>;
 
     /// The event as rules see it, from the journal. `None`: a kind of event no rule can ask for.
     /// `payload` asks for the whole body as `event.payload`.

@@ -5,6 +5,7 @@ mod egress;
 mod examples;
 mod journal;
 mod receive;
+mod send;
 mod serve;
 mod settings;
 mod stand_ins;

@@ -120,10 +120,10 @@ impl Source for GitHub {
         ]
     }
 
-    fn sign(&self, inbound: &Inbound, event: &str) -> Result<Vec<(String, String)>, Refusal> {
+    fn sign(&self, inbound: &Inbound, event: &str, id: &str) -> Result<Vec<(String, String)>, Refusal> {
         let mut headers = self.scheme.sign(inbound)?;
         headers.push(("x-github-event".to_owned(), event_word(event)?));
-        headers.push(("x-github-delivery".to_owned(), ulid::Ulid::new().to_string().to_lowercase()));
+        headers.push(("x-github-delivery".to_owned(), opaque_id(id)?));
         Ok(headers)
     }
 

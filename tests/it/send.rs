@@ -1,0 +1,81 @@
+//! `declic send` as a person uses it, against a front door that listens.
+
+use std::fs;
+use std::process::Output;
+
+use declic::receive::Limits;
+
+use crate::support::binary::command;
+use crate::support::service::{SECRET, Service, github, push};
+
+const SETTINGS: &str = "version: 1
+listen: 127.0.0.1:9
+secrets:
+  hook: { from: env, name: HOOK }
+sources:
+  github: { type: github, secret: hook }
+rules: rules/*.yaml
+";
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("declic.yaml"), SETTINGS).unwrap();
+    fs::write(folder.path().join("push.json"), push("main")).unwrap();
+    folder
+}
+
+async fn send(folder: &tempfile::TempDir, arguments: &[&str]) -> Output {
+    let mut command = command(folder.path(), arguments);
+    command.env("HOOK", SECRET);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sent_push_is_taken_in_and_the_same_id_again_is_a_duplicate() {
+    let service = Service::start(vec![github()], Limits::default()).await;
+    let folder = folder();
+    let to = format!("http://{}", service.address);
+    let arguments = ["send", "github", "--event", "push", "--payload", "push.json", "--id", "abc", "--to", &to];
+    let first = send(&folder, &arguments).await;
+    assert!(first.status.success() && said(&first).starts_with("202\n"), "{}", said(&first));
+    let again = send(&folder, &arguments).await;
+    assert!(said(&again).contains("\"duplicate\":true"), "{}", said(&again));
+    let ping = send(&folder, &["send", "github", "--event", "ping", "--payload", "push.json", "--to", &to]).await;
+    assert!(said(&ping).starts_with("200\n"), "{}", said(&ping));
+    assert_eq!(service.stored().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_2xx_is_a_failure() {
+    let service = Service::start(vec![github()], Limits::default()).await;
+    let folder = folder();
+    let to = format!("http://{}/hooks/elsewhere", service.address);
+    let output = send(&folder, &["send", "github", "--event", "push", "--payload", "push.json", "--to", &to]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).starts_with("404\n"), "{}", said(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_unclear_is_refused_with_the_reason() {
+    let folder = folder();
+    fs::write(folder.path().join("twice.json"), r#"{"ref":1,"ref":2}"#).unwrap();
+    fs::write(folder.path().join("half.json"), r#"{"ref":"refs/heads/main"}"#).unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["send", "gitlab", "--event", "push", "--payload", "push.json"], "has no source `gitlab`: it has github"),
+        (&["send", "github", "--event", "push", "--payload", "none.json"], "none.json: "),
+        (&["send", "github", "--event", "push", "--payload", "twice.json"], "a key occurs twice"),
+        (&["send", "github", "--event", "push", "--payload", "half.json"], "missing field `before`"),
+        (&["send", "github", "--event", "Push!", "--payload", "push.json"], "not the name of an event"),
+        (&["send", "github", "--event", "push", "--payload", "push.json", "--to", "ftp://x"], "only http and https"),
+    ];
+    for (arguments, reason) in cases {
+        let output = send(&folder, arguments).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(reason), "{arguments:?}: {}", said(&output));
+        assert!(!said(&output).contains(SECRET));
+    }
+}
