@@ -48,6 +48,41 @@ pub struct Scope {
     pub names: BTreeMap<String, Type>,
 }
 
+impl Scope {
+    /// The scope behind a condition that held: what it proved to be there is not optional any more.
+    #[must_use]
+    pub fn assuming(&self, condition: &Expression) -> Self {
+        let mut scope = self.clone();
+        for path in condition.proven.iter() {
+            let mut parts = path.split('\u{0}');
+            let root = parts.next().and_then(|root| scope.names.get_mut(root));
+            if let Some(root) = root {
+                assume(root, parts);
+            }
+        }
+        scope
+    }
+}
+
+/// Takes the `?` off the field that the path leads to.
+fn assume<'a>(kind: &mut Type, mut path: impl Iterator<Item = &'a str>) {
+    let Some(name) = path.next() else {
+        if let Type::Optional(inner) = kind {
+            *kind = inner.as_ref().clone();
+        }
+        return;
+    };
+    let inner = match kind {
+        Type::Optional(inner) => inner.as_mut(),
+        other => other,
+    };
+    if let Type::Object(fields) = inner
+        && let Some(field) = fields.get_mut(name)
+    {
+        assume(field, path);
+    }
+}
+
 /// Something wrong in an expression, at a byte range of its source text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fault {
@@ -109,6 +144,8 @@ pub struct Expression {
     source: Arc<str>,
     canonical: Arc<str>,
     result: Type,
+    /// Paths that are there if it is true, as `flow` writes them.
+    proven: Arc<[String]>,
     node: Arc<node::Node>,
 }
 

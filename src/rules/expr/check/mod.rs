@@ -28,6 +28,7 @@ pub(super) fn compile(source: &str, scope: &Scope, condition: bool) -> Result<Ex
         source: source.into(),
         canonical: ast.to_string().into(),
         result: checked.result.unwrap_or(Type::Any),
+        proven: flow::facts(&ast, true).into(),
         node: Arc::new(checked.node),
     })
 }
