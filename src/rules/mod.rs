@@ -10,6 +10,7 @@ pub mod registry;
 pub mod shapes;
 pub mod suggest;
 pub mod template;
+pub mod testing;
 pub mod types;
 pub mod values;
 pub mod yaml;

@@ -59,6 +59,19 @@ pub struct Trigger {
     pub filters: Vec<Filter>,
     /// Declared shapes of `params:`, `args:` or `body:`: the event must fit, or the rule does not match.
     pub shapes: Vec<(String, crate::rules::types::Type)>,
+    /// `args:` of a command, in the order in which they stand behind it.
+    pub arguments: Vec<Argument>,
+}
+
+/// One argument of a command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Argument {
+    /// Its name: `event.args.NAME`.
+    pub name: String,
+    /// What it must be.
+    pub shape: crate::rules::types::Type,
+    /// Its value where the command leaves it out.
+    pub default: Option<Value>,
 }
 
 /// One filter of a trigger.

@@ -1,82 +1,82 @@
-//! Shapes of the registry as types, parsed once.
+//! Shapes as types: those of the registry, and those that rules declare.
 
 use std::collections::BTreeMap;
 
 use declic_actions::action::Field;
+use serde_json::Value;
 
-use crate::rules::types::{Escape, Type};
+use crate::rules::types::{ShapeFault, Type};
 
 /// The object type of a list of fields; every field whose shape ends in `?` may be left out.
 pub fn object(fields: &[Field]) -> BTreeMap<String, Type> {
     fields.iter().map(|field| (field.name.to_owned(), of(field.shape))).collect()
 }
 
+/// May the field be left out? (`any?` is `any` as a type, so the shape decides.)
+pub fn is_optional(field: &Field) -> bool {
+    field.shape.ends_with('?')
+}
+
 /// The type of a shape that is part of this program; a test parses every one of them.
 pub fn of(shape: &str) -> Type {
-    parse(shape.trim()).unwrap_or(Type::Any)
+    Type::parse(shape).unwrap_or(Type::Any)
 }
 
-fn parse(shape: &str) -> Option<Type> {
-    let shape = shape.trim();
-    if let Some(inner) = shape.strip_suffix('?') {
-        return Some(Type::Optional(Box::new(parse(inner)?)));
-    }
-    if let Some(inner) = shape.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return Some(Type::List(Box::new(parse(inner)?)));
-    }
-    if let Some(inner) = shape.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-        let mut fields = BTreeMap::new();
-        for part in split(inner) {
-            let (key, value) = part.split_once(':')?;
-            let key = key.trim();
-            if key == "\"*\"" {
-                return Some(Type::Map(Box::new(parse(value)?)));
-            }
-            let (key, value) = match key.strip_suffix('?') {
-                Some(key) => (key, Type::Optional(Box::new(parse(value)?))),
-                None => (key, parse(value)?),
-            };
-            fields.insert(key.to_owned(), value);
-        }
-        return Some(Type::Object(fields));
-    }
-    Some(match shape {
-        "any" => Type::Any,
-        "null" => Type::Null,
-        "bool" => Type::Bool,
-        "int" => Type::Int,
-        "double" => Type::Double,
-        "string" => Type::String,
-        "text" => Type::Text,
-        "duration" => Type::Duration,
-        "timestamp" => Type::Timestamp,
-        "secret" => Type::Secret,
-        "target" => Type::Target,
-        "connection" => Type::Connection,
-        "markdown" => Type::Escaped(Escape::Markdown),
-        "mrkdwn" => Type::Escaped(Escape::Mrkdwn),
-        "plain" => Type::Escaped(Escape::Plain),
-        "url-path" => Type::Escaped(Escape::UrlPath),
-        words if words.contains('|') => Type::Enum(words.split('|').map(|word| word.trim().to_owned()).collect()),
-        _ => return None,
-    })
+/// The type that a rule declares as YAML or JSON: a text is a shape, `[T]` and `{ k: T }` may also be written as a list and a mapping.
+/// Text in it is an outsider's.
+pub fn declared(written: &Value) -> Result<Type, ShapeFault> {
+    parse(written).map(Type::from_outside)
 }
 
-fn split(text: &str) -> Vec<&str> {
-    let (mut parts, mut depth, mut start) = (Vec::new(), 0usize, 0usize);
-    for (at, found) in text.char_indices() {
-        match found {
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                parts.push(&text[start..at]);
-                start = at + 1;
+fn parse(written: &Value) -> Result<Type, ShapeFault> {
+    match written {
+        Value::String(shape) => Type::parse(shape),
+        Value::Array(items) => match items.as_slice() {
+            [item] => Ok(Type::List(Box::new(parse(item)?))),
+            _ => Err(fault("a list has one type of items: write [T]")),
+        },
+        Value::Object(fields) => {
+            let mut types = BTreeMap::new();
+            for (key, shape) in fields {
+                let shape = parse(shape)?;
+                if key == "*" {
+                    if fields.len() > 1 {
+                        return Err(fault("\"*\" stands alone: any name, one type"));
+                    }
+                    return Ok(Type::Map(Box::new(shape)));
+                }
+                match key.strip_suffix('?') {
+                    Some(key) => types.insert(key.to_owned(), shape.optional()),
+                    None => types.insert(key.clone(), shape),
+                };
             }
-            _ => {}
+            Ok(Type::Object(types))
+        }
+        _ => Err(fault("a type is missing here; use string, text, int, double, bool, any, a|b, [T], { name: T } or T?")),
+    }
+}
+
+fn fault(message: &str) -> ShapeFault {
+    ShapeFault { span: 0..0, message: message.to_owned(), help: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::registry::{self, ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
+
+    #[test]
+    fn every_shape_of_the_registry_is_a_type() {
+        let mut fields: Vec<&Field> = [ACTOR, DELIVERY, FAILURE, REPOSITORY].into_iter().flatten().collect();
+        fields.extend(EVENTS.iter().flat_map(|event| event.fields));
+        fields.extend(EVENTS.iter().filter_map(|event| event.reply.as_ref()).flat_map(|reply| reply.fields));
+        fields.extend(registry::actions().flat_map(|spec| spec.parameters.iter().chain(spec.outputs)));
+        fields.extend(
+            declic_actions::targets::TARGETS.iter().chain(declic_actions::targets::CONNECTIONS).flat_map(|kind| kind.fields),
+        );
+        assert!(fields.len() > 100);
+        for field in fields {
+            assert!(Type::parse(field.shape).is_ok(), "{}: {:?}", field.name, Type::parse(field.shape));
         }
     }
-    if !text[start..].trim().is_empty() {
-        parts.push(&text[start..]);
-    }
-    parts
 }

@@ -58,7 +58,7 @@ fn is_structure(expected: &Type) -> bool {
 }
 
 fn nothing(positions: &mut impl Positions, node: &Node, expected: &Type, name: &str) -> Option<Template> {
-    if matches!(expected, Type::Optional(_)) {
+    if expected.is_optional() {
         return Some(Template::literal(Value::Null));
     }
     let message = format!("`{name}` must be {}, this is nothing", described(expected));
@@ -106,7 +106,8 @@ fn object(
         }
     }
     for (key, expected) in fields {
-        if !matches!(expected, Type::Optional(_)) && !entries.iter().any(|entry| entry.key == *key) {
+        // A missing value is one of `any`.
+        if !matches!(expected, Type::Optional(_) | Type::Any) && !entries.iter().any(|entry| entry.key == *key) {
             let message = format!("`{name}` needs `{key}`");
             positions.faults().error("missing", node.span.clone(), message, None);
             whole = false;

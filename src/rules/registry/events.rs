@@ -187,6 +187,7 @@ pub static EVENTS: &[EventSpec] = &[
         declares: Declares::Command,
         reply: Some(ReplySpec {
             deadline: Duration::from_secs(3),
+            expected: true,
             fields: &[
                 field("text", "mrkdwn", "What Slack shows"),
                 field("visible-to", "user|channel?", "Who sees it: only the user, unless `channel`"),
@@ -210,6 +211,7 @@ pub static EVENTS: &[EventSpec] = &[
         declares: Declares::Params,
         reply: Some(ReplySpec {
             deadline: Duration::from_secs(5),
+            expected: true,
             fields: &[
                 field("text", "plain?", "What the bot says"),
                 field("texts", "[plain]?", "The same in several messages"),
@@ -306,6 +308,7 @@ pub static EVENTS: &[EventSpec] = &[
         declares: Declares::Body,
         reply: Some(ReplySpec {
             deadline: Duration::from_secs(10),
+            expected: false,
             fields: &[field("status", "int?", "HTTP status, 200 if not given"), field("body", "any?", "Body, as JSON")],
         }),
         filters: &[filter("methods", FilterKind::In, "event.method", "HTTP methods")],

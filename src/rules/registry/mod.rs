@@ -87,6 +87,8 @@ pub struct From {
 pub struct ReplySpec {
     /// How long, unless the source says otherwise.
     pub deadline: Duration,
+    /// Is it a mistake to give none?
+    pub expected: bool,
     /// What it can hold.
     pub fields: &'static [Field],
 }
@@ -153,6 +155,11 @@ pub fn kind_of_partner(action: &str) -> Option<&'static str> {
     ];
     let service = action.split_once('/')?.0;
     KINDS.iter().find(|(name, _)| *name == service).map(|(_, kind)| *kind)
+}
+
+/// The parameter in which a step declares the shape of the action's answer, and the output that has this shape then.
+pub fn declared_output(action: &str) -> Option<(&'static str, &'static str)> {
+    (action == "http/request").then_some(("response", "body"))
 }
 
 /// Can a source of this type and format bring the event? Types that no event names bring `http.webhook`.

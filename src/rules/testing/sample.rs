@@ -1,0 +1,155 @@
+//! Events and outputs made from the registry: every field has a value of its type.
+
+use serde_json::{Map, Value, json};
+
+use super::Happening;
+use crate::event::Event;
+use crate::rules::registry::{self, ACTOR, Declares, EventSpec, REPOSITORY};
+use crate::rules::shapes;
+use crate::rules::types::Type;
+
+/// When everything in a sample happens.
+const MOMENT: &str = "2026-01-02T03:04:05.000Z";
+
+/// An address that nobody can have.
+const ADDRESS: &str = "https://example.com/sample";
+
+/// Values that are likelier than the first one of their type.
+const LIKELY: &[(&str, &str)] = &[
+    ("sha", "0123456789abcdef0123456789abcdef01234567"),
+    ("before", "89abcdef0123456789abcdef0123456789abcdef"),
+    ("digest", "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"),
+    ("default_branch", "main"),
+    ("branch", "main"),
+    ("full_name", "acme/web"),
+    ("owner", "acme"),
+    ("repo", "acme/web"),
+    ("login", "mona"),
+    ("author", "mona"),
+    ("language", "en"),
+    ("revision", "service-00002"),
+    ("previous_revision", "service-00001"),
+];
+
+/// Some value of a type; `name` helps to make it a likely one. Optional values are missing.
+pub fn of_type(kind: &Type, name: &str) -> Value {
+    match kind {
+        Type::Any => json!({}),
+        Type::Null | Type::Optional(_) => Value::Null,
+        Type::Bool => (name == "files_complete").into(),
+        Type::Int => 1.into(),
+        Type::Double => json!(1.0),
+        Type::Enum(words) if name == "permission" && words.iter().any(|word| word == "write") => "write".into(),
+        Type::Enum(words) => words.first().cloned().into(),
+        Type::Duration => "1s".into(),
+        Type::Timestamp => MOMENT.into(),
+        Type::String | Type::Text | Type::Secret | Type::Target | Type::Connection | Type::Escaped(_) => text(name),
+        Type::List(_) => json!([]),
+        Type::Map(_) => json!({}),
+        Type::Object(fields) => Value::Object(fields.iter().map(|(name, kind)| (name.clone(), of_type(kind, name))).collect()),
+    }
+}
+
+fn text(name: &str) -> Value {
+    if name.ends_with("url") {
+        return ADDRESS.into();
+    }
+    LIKELY.iter().find(|(known, _)| *known == name).map_or(name, |(_, value)| value).into()
+}
+
+/// The event of a test, as if it came from `source`. `declared` is what a rule says of its content.
+pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Option<Event> {
+    let spec = registry::event(&happening.event)?;
+    let mut fields = of_type(&Type::Object(shapes::object(spec.fields)), "");
+    if let Some(key) = spec.declares.key().filter(|key| happening.with.get(key).is_none()) {
+        // Arguments that are left out get their defaults, so a command has none unless the test gives some.
+        let sample = match declared {
+            Some(declared) if spec.declares != Declares::Command => of_type(declared, key),
+            _ => json!({}),
+        };
+        fields[key] = sample;
+    }
+    if happening.with.is_object() {
+        merge(&mut fields, happening.with.clone());
+    }
+    complete(spec, &mut fields, &happening.with);
+    let context = |list, given: &Value| {
+        let mut context = if spec.github { of_type(&Type::Object(shapes::object(list)), "") } else { Value::Null };
+        if spec.github && given.is_object() {
+            merge(&mut context, given.clone());
+        }
+        context
+    };
+    Some(Event {
+        kind: spec.name.to_owned(),
+        source: source.to_owned(),
+        event: fields,
+        repo: repository(context(REPOSITORY, &happening.repo), &happening.repo),
+        actor: context(ACTOR, &happening.actor),
+        delivery: json!({ "id": "sample", "source": source, "received_at": MOMENT, "replay": false }),
+    })
+}
+
+/// Fields that follow from others, where the test does not say otherwise.
+fn complete(spec: &EventSpec, fields: &mut Value, with: &Value) {
+    let given = |key: &str| with.get(key).is_some();
+    if spec.name == "github.push" && !given("ref") {
+        let name = |key: &str| with.get(key).and_then(Value::as_str);
+        let full = match (name("branch"), name("tag")) {
+            (Some(branch), _) => format!("refs/heads/{branch}"),
+            (None, Some(tag)) => format!("refs/tags/{tag}"),
+            (None, None) => "refs/heads/main".to_owned(),
+        };
+        fields["ref"] = full.into();
+    }
+    for certain in spec.certain {
+        if !given(certain.field)
+            && fields.get(certain.filter).and_then(Value::as_str) == Some(certain.word)
+            && let Some(Type::Optional(kind)) = shapes::object(spec.fields).remove(certain.field)
+        {
+            fields[certain.field] = of_type(&kind, certain.field);
+        }
+    }
+    if spec.declares == Declares::Command
+        && let Some(command) = fields.get("command").and_then(Value::as_str)
+    {
+        fields["command"] = command.strip_prefix('/').unwrap_or(command).into();
+    }
+}
+
+/// `full_name` decides `owner` and `name`.
+fn repository(mut repo: Value, given: &Value) -> Value {
+    let full = repo.get("full_name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some((owner, name)) = full.split_once('/') {
+        for (key, value) in [("owner", owner), ("name", name)] {
+            if given.get(key).is_none() {
+                repo[key] = value.into();
+            }
+        }
+    }
+    repo
+}
+
+/// Puts `over` on top of `base`: objects field by field, everything else whole.
+pub fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+/// The outputs of a step: a value of its type for each, and what the test gives on top.
+pub fn outputs(kind: &Type, given: &Value) -> Value {
+    let mut outputs = of_type(kind, "");
+    if outputs.is_null() {
+        outputs = Value::Object(Map::new());
+    }
+    if given.is_object() {
+        merge(&mut outputs, given.clone());
+    }
+    outputs
+}
