@@ -3,8 +3,10 @@
 //! A stand-in refuses every request that the real API does not allow; it keeps a log of what it was asked and what it did.
 
 pub mod cloud_run;
+pub mod dialogflow;
 pub mod exchange;
 pub mod faults;
+pub mod github;
 pub mod identity;
 pub mod ledger;
 pub mod registry;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use self::cloud_run::CloudRun;
+use self::dialogflow::Dialogflow;
+use self::github::GitHub;
 use self::identity::Identity;
 use self::registry::Registry;
 use self::server::Running;
@@ -33,6 +37,8 @@ pub const SERVICE: &str = "web";
 pub const SERVICE_NAME: &str = "projects/acme-staging/locations/europe-west1/services/web";
 /// GitHub repository that it is built from.
 pub const REPOSITORY: &str = "acme/web";
+/// Its only commit at the start.
+pub const FIRST_COMMIT: &str = "1f0c4a9d2b7e6358c1d0a4f9e2b7c6350d1a8f42";
 /// Image without tag.
 pub const IMAGE: &str = "europe-docker.pkg.dev/acme-build/web/web";
 /// Repository of the image in the registry.
@@ -49,6 +55,10 @@ pub struct World {
     pub identity: Arc<Running<Identity>>,
     /// Image registry.
     pub registry: Arc<Running<Registry>>,
+    /// GitHub's REST API.
+    pub github: Arc<Running<GitHub>>,
+    /// An endpoint that answers Dialogflow's webhook requests.
+    pub dialogflow: Arc<Running<Dialogflow>>,
     /// Access tokens in use.
     pub tokens: Tokens,
 }
@@ -68,7 +78,46 @@ impl World {
         let digest = registry.push(IMAGE_REPOSITORY, "seed", "seed");
         let sidecar = registry.push(SIDECAR_REPOSITORY, "seed", "collector");
         cloud_run.seed(&demo_service(&digest, &sidecar)).map_err(io::Error::other)?;
-        Ok(Self { cloud_run: Arc::new(cloud_run), identity: Arc::new(identity), registry, tokens })
+        let github = server::start(GitHub::new).await?;
+        github.add_repository(REPOSITORY);
+        github.add_commit(REPOSITORY, "main", FIRST_COMMIT, &[]);
+        let dialogflow = server::start(Dialogflow::new).await?;
+        Ok(Self {
+            cloud_run: Arc::new(cloud_run),
+            identity: Arc::new(identity),
+            registry,
+            github: Arc::new(github),
+            dialogflow: Arc::new(dialogflow),
+            tokens,
+        })
+    }
+
+    /// `HOST:PORT` of every stand-in: what `egress.allow` needs, because they are private addresses.
+    pub fn authorities(&self) -> Vec<String> {
+        let authorities = [
+            &self.cloud_run.authority,
+            &self.identity.authority,
+            &self.registry.authority,
+            &self.github.authority,
+            &self.dialogflow.authority,
+        ];
+        authorities.into_iter().cloned().collect()
+    }
+
+    /// The part of `declic.yaml` that points Declic at this world; `token` is the entry of `secrets:` with the GitHub token.
+    pub fn settings(&self, token: &str) -> String {
+        let allow: Vec<String> = self.authorities().iter().map(|authority| format!("\"{authority}\"")).collect();
+        format!(
+            "google:\n  run-url: {run}\n  iam-credentials-url: {identity}\n  metadata-host: {metadata}\n  registry-url: {registry}\n\
+             github:\n  api-url: {github}\n  token: {token}\n\
+             egress:\n  allow: [{allow}]\n",
+            run = self.cloud_run.url,
+            identity = self.identity.url,
+            metadata = self.identity.authority,
+            registry = self.registry.url,
+            github = self.github.url,
+            allow = allow.join(", "),
+        )
     }
 }
 

@@ -1,0 +1,87 @@
+//! What the stand-in remembers of each repository.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde_json::Value;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) repositories: BTreeMap<String, Repository>,
+    last_id: u64,
+}
+
+impl State {
+    /// Ids are unique over all repositories and grow.
+    pub(super) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        700_000_000 + self.last_id
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Repository {
+    pub(super) id: u64,
+    pub(super) commits: BTreeMap<String, Commit>,
+    pub(super) branches: BTreeMap<String, String>,
+    /// Number -> head commit if it is a pull request.
+    pub(super) issues: BTreeMap<u64, Option<String>>,
+    pub(super) commit_comments: BTreeMap<u64, Value>,
+    /// Id -> number of the issue, and the comment.
+    pub(super) issue_comments: BTreeMap<u64, (u64, Value)>,
+    /// Commit -> statuses, oldest first.
+    pub(super) statuses: BTreeMap<String, Vec<Value>>,
+    pub(super) deployments: BTreeMap<u64, Deployment>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Commit {
+    pub(super) parents: Vec<String>,
+    pub(super) message: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Deployment {
+    pub(super) shown: Value,
+    pub(super) statuses: Vec<Value>,
+}
+
+impl Repository {
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            commits: BTreeMap::new(),
+            branches: BTreeMap::new(),
+            issues: BTreeMap::new(),
+            commit_comments: BTreeMap::new(),
+            issue_comments: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            deployments: BTreeMap::new(),
+        }
+    }
+
+    /// The full commit id behind a branch, a full id, or an unambiguous beginning of one.
+    pub(super) fn resolve(&self, reference: &str) -> Option<String> {
+        let reference = reference.trim_start_matches("refs/heads/").trim_start_matches("heads/");
+        if let Some(sha) = self.branches.get(reference) {
+            return Some(sha.clone());
+        }
+        if self.commits.contains_key(reference) {
+            return Some(reference.to_owned());
+        }
+        let mut found = self.commits.keys().filter(|sha| reference.len() >= 7 && sha.starts_with(reference));
+        found.next().filter(|_| found.next().is_none()).cloned()
+    }
+
+    /// The commit and everything before it that is known.
+    pub(super) fn ancestors(&self, sha: &str) -> BTreeSet<String> {
+        let mut seen = BTreeSet::new();
+        let mut next = VecDeque::from([sha.to_owned()]);
+        while let Some(sha) = next.pop_front() {
+            if let Some(commit) = self.commits.get(&sha).filter(|_| !seen.contains(&sha)) {
+                next.extend(commit.parents.iter().cloned());
+                seen.insert(sha);
+            }
+        }
+        seen
+    }
+}
