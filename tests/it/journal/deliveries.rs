@@ -1,0 +1,163 @@
+//! Deliveries: kept, told apart, decided, taken up again, listed, forgotten.
+
+use super::*;
+
+#[tokio::test]
+async fn a_delivery_is_kept_as_it_came_and_survives_the_process() {
+    let store = Store::sqlite();
+    let appended = store.append("d1").await;
+    let store = store.reopen();
+    let kept = store.journal.delivery(id_of(&appended)).await.unwrap().expect("it is there");
+    let sent = delivery("d1");
+    assert_eq!(kept.content.body, sent.body);
+    assert_eq!(kept.content.headers, sent.headers);
+    assert_eq!(kept.content.delivery_id, "d1");
+    assert_eq!(kept.content.received_at, sent.received_at);
+    assert_eq!(kept.content.verified, sent.verified);
+    assert!(!kept.replay);
+    assert_eq!(store.delivery_state(&kept.id).await, DeliveryState::Accepted);
+}
+
+#[tokio::test]
+async fn the_same_id_from_the_same_source_is_a_duplicate_and_from_another_source_is_not() {
+    let store = Store::sqlite();
+    let first = store.append("d1").await;
+    assert!(matches!(first, Appended::New { .. }));
+    assert_eq!(store.append("d1").await, Appended::Duplicate { id: id_of(&first).to_owned() });
+    let other = NewDelivery { source: "gitlab".to_owned(), ..delivery("d1") };
+    assert!(matches!(store.journal.append(other).await.unwrap(), Appended::New { .. }));
+    assert_eq!(store.journal.deliveries(Listing { limit: 10, ..Listing::default() }).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_delivery_that_succeeded_is_not_taken_up_again() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![run("deploy")]).await;
+    let claimed = store.one_run("w1").await;
+    store.journal.write(claimed.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    assert_eq!(store.run_state(&runs[0]).await, RunState::Succeeded);
+    assert!(matches!(store.append("d1").await, Appended::Duplicate { .. }));
+    assert!(store.claim("w1").await.runs.is_empty());
+}
+
+#[tokio::test]
+async fn a_redelivery_of_a_failed_delivery_takes_its_run_up_at_the_failed_step() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![run("deploy")]).await;
+    let claimed = store.one_run("w1").await;
+    let changes = vec![began(0), succeeded(0), began(1), failed(1), finished(RunState::Failed)];
+    store.journal.write(claimed.lease, changes).await.unwrap();
+    let id = claimed.delivery.id;
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Failed);
+
+    assert_eq!(store.append("d1").await, Appended::Revived { id: id.clone() });
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Running);
+    assert!(matches!(store.append("d1").await, Appended::Duplicate { .. }), "it is in progress now");
+    let again = store.one_run("w2").await;
+    assert_eq!((again.run.id.as_str(), again.run.round), (runs[0].as_str(), 1));
+    assert_eq!(again.run.failure, None);
+    let states: Vec<_> = again.steps.iter().map(|step| step.state).collect();
+    assert_eq!(states, [StepState::Succeeded, StepState::Waiting]);
+    assert_eq!(again.steps[1].attempts.len(), 1, "the history stays");
+    store.journal.write(again.lease, vec![began(1), succeeded(1), finished(RunState::Succeeded)]).await.unwrap();
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Completed);
+}
+
+#[tokio::test]
+async fn a_redelivery_of_a_rejected_delivery_is_matched_again() {
+    let store = Store::sqlite();
+    let appended = store.append("d1").await;
+    let claimed = store.claim("w").await;
+    store.journal.decide(claimed.deliveries[0].lease.clone(), decision(Verdict::Rejected("no ref".to_owned()))).await.unwrap();
+    let (record, traces) = store.journal.delivery_record(id_of(&appended)).await.unwrap().unwrap();
+    assert_eq!((record.state, record.reason.as_deref()), (DeliveryState::Rejected, Some("no ref")));
+    assert!(record.finished_at.is_some());
+    assert_eq!(traces, Some(json!([{"rule": "deploy"}])));
+    assert!(matches!(store.append("d1").await, Appended::Revived { .. }));
+    assert_eq!(store.claim("w").await.deliveries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_be_evaluated_is_red_and_not_taken_up_again() {
+    let store = Store::sqlite();
+    let failure = RunFailure {
+        step: String::new(),
+        action: String::new(),
+        code: "evaluation".to_owned(),
+        message: "1 / 0".to_owned(),
+        attempts: 0,
+        rolled_back: false,
+    };
+    let runs = store.started("d1", vec![NewRun { failure: Some(failure.clone()), ..run("broken") }]).await;
+    let (record, _) = store.journal.run(&runs[0]).await.unwrap().unwrap();
+    assert_eq!((record.state, record.failure), (RunState::Failed, Some(failure)));
+    assert_eq!(store.delivery_state(&record.delivery).await, DeliveryState::Failed);
+    assert!(matches!(store.append("d1").await, Appended::Duplicate { .. }));
+}
+
+#[tokio::test]
+async fn a_delivery_that_matched_nothing_keeps_its_traces() {
+    let store = Store::sqlite();
+    let appended = store.append("d1").await;
+    let claimed = store.claim("w").await;
+    store.journal.decide(claimed.deliveries[0].lease.clone(), decision(Verdict::Ignored)).await.unwrap();
+    let (record, traces) = store.journal.delivery_record(id_of(&appended)).await.unwrap().unwrap();
+    assert_eq!(record.state, DeliveryState::Ignored);
+    assert_eq!(traces, Some(json!([{"rule": "deploy"}])));
+    assert!(store.claim("w").await.deliveries.is_empty());
+}
+
+#[tokio::test]
+async fn files_of_a_rule_set_are_kept_for_its_runs() {
+    let store = Store::sqlite();
+    let files = vec![RuleFile { path: "rules/web.yaml".to_owned(), text: "version: 1\n".to_owned() }];
+    store.journal.keep_rules("r1", files.clone()).await.unwrap();
+    store.journal.keep_rules("r1", files.clone()).await.unwrap();
+    assert_eq!(store.journal.rules("r1").await.unwrap(), Some(files));
+    assert_eq!(store.journal.rules("r2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn old_finished_deliveries_are_forgotten_and_open_ones_never() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![run("deploy")]).await;
+    let claimed = store.one_run("w1").await;
+    store.journal.write(claimed.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    let open = store.append("d2").await;
+    store.pass(Duration::from_secs(3600));
+    assert_eq!(store.journal.forget(Duration::from_secs(3601), 10).await.unwrap(), 0);
+    assert_eq!(store.journal.forget(Duration::from_secs(3599), 10).await.unwrap(), 1);
+    assert!(store.journal.delivery(&claimed.delivery.id).await.unwrap().is_none());
+    assert!(store.journal.run(&runs[0]).await.unwrap().is_none());
+    assert!(store.journal.delivery(id_of(&open)).await.unwrap().is_some());
+    assert!(matches!(store.append("d1").await, Appended::New { .. }), "what is forgotten is not known any more");
+}
+
+#[tokio::test]
+async fn lists_are_newest_first_and_can_be_paged_and_filtered() {
+    let store = Store::sqlite();
+    let mut ids = Vec::new();
+    for index in 0..5 {
+        ids.push(id_of(&store.append(&format!("d{index}")).await).to_owned());
+    }
+    ids.reverse();
+    let list = async |listing: Listing| -> Vec<String> {
+        store.journal.deliveries(listing).await.unwrap().into_iter().map(|delivery| delivery.id).collect()
+    };
+    assert_eq!(list(Listing { limit: 2, ..Listing::default() }).await, ids[..2]);
+    assert_eq!(list(Listing { limit: 9, before: Some(ids[1].clone()), ..Listing::default() }).await, ids[2..]);
+    assert!(list(Listing { limit: 9, state: Some("failed".to_owned()), ..Listing::default() }).await.is_empty());
+    assert!(list(Listing { limit: 9, before: Some("nonsense".to_owned()), ..Listing::default() }).await.is_empty());
+    assert_eq!(list(Listing { limit: 9, of: Some("github".to_owned()), ..Listing::default() }).await.len(), 5);
+}
+
+#[tokio::test]
+async fn unknown_ids_are_not_found_and_harm_nothing() {
+    let store = Store::sqlite();
+    for id in ["", "x", "0000000000000", "0000000000000-1", "' OR 1=1 --", "\0"] {
+        assert!(store.journal.delivery(id).await.unwrap().is_none());
+        assert!(store.journal.delivery_record(id).await.unwrap().is_none());
+        assert!(store.journal.run(id).await.unwrap().is_none());
+        assert!(store.journal.runs_of(id).await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,146 @@
+//! Leases, fencing and what is written under them.
+
+use super::*;
+
+#[tokio::test]
+async fn a_lease_ends_by_the_clock_of_the_store_and_no_other() {
+    let store = Store::sqlite();
+    store.started("d1", vec![run("deploy")]).await;
+    let first = store.one_run("fast-clock").await;
+    assert!(store.claim("slow-clock").await.runs.is_empty(), "it is leased");
+    store.pass(Duration::from_secs(20));
+    assert_eq!(store.journal.extend(vec![first.lease.clone()], LEASE).await.unwrap(), [true]);
+    store.pass(Duration::from_secs(20));
+    assert!(store.claim("slow-clock").await.runs.is_empty(), "it was extended");
+    store.pass(Duration::from_secs(11));
+    let second = store.one_run("slow-clock").await;
+    assert_eq!(second.run.claims, 2);
+    assert!(second.lease.token > first.lease.token);
+}
+
+#[tokio::test]
+async fn whoever_lost_the_lease_can_write_nothing() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![run("deploy")]).await;
+    let first = store.one_run("w1").await;
+    store.journal.write(first.lease.clone(), vec![began(0)]).await.unwrap();
+    store.pass(LEASE);
+    let second = store.one_run("w2").await;
+    for changes in [vec![succeeded(0)], vec![began(1)], vec![finished(RunState::Succeeded)], vec![Change::Released], vec![]] {
+        assert_eq!(store.journal.write(first.lease.clone(), changes).await, Err(LedgerError::Lost));
+    }
+    assert_eq!(store.journal.extend(vec![first.lease, second.lease.clone()], LEASE).await.unwrap(), [false, true]);
+    assert_eq!(second.steps[0].state, StepState::Running);
+    assert_eq!(second.steps[0].attempts[0].state, AttemptState::Open, "its outcome is unknown");
+    let why = Why::new("interrupted", "its worker went away");
+    let take_up = vec![Change::Retrying { place: place(0), state: AttemptState::Interrupted, why }, began(0), succeeded(0)];
+    store.journal.write(second.lease.clone(), take_up).await.unwrap();
+    store.journal.write(second.lease, vec![finished(RunState::Succeeded)]).await.unwrap();
+    let (record, steps) = store.journal.run(&runs[0]).await.unwrap().unwrap();
+    assert_eq!(record.state, RunState::Succeeded);
+    let attempts: Vec<_> =
+        steps[0].attempts.iter().map(|attempt| (attempt.number, attempt.worker.as_str(), attempt.state)).collect();
+    assert_eq!(attempts, [(1, "w1", AttemptState::Interrupted), (2, "w2", AttemptState::Succeeded)]);
+}
+
+#[tokio::test]
+async fn a_matcher_that_lost_its_lease_can_decide_nothing() {
+    let store = Store::sqlite();
+    store.append("d1").await;
+    let first = store.claim("w1").await.deliveries.remove(0);
+    store.pass(LEASE);
+    let second = store.claim("w2").await.deliveries.remove(0);
+    assert_eq!(second.claims, 2);
+    let late = store.journal.decide(first.lease, decision(Verdict::Runs(vec![run("deploy")]))).await;
+    assert_eq!(late, Err(LedgerError::Lost));
+    store.journal.release(second.lease).await.unwrap();
+    let third = store.claim("w3").await.deliveries.remove(0);
+    assert_eq!(third.claims, 2, "a claim that was given back does not count");
+    store.journal.decide(third.lease.clone(), decision(Verdict::Ignored)).await.unwrap();
+    assert_eq!(store.journal.decide(third.lease, decision(Verdict::Ignored)).await, Err(LedgerError::Lost));
+}
+
+#[tokio::test]
+async fn what_a_step_saved_and_meant_is_there_for_the_next_worker() {
+    let store = Store::sqlite();
+    store.started("d1", vec![run("deploy")]).await;
+    let first = store.one_run("w1").await;
+    store.journal.write(first.lease.clone(), vec![began(0)]).await.unwrap();
+    store
+        .journal
+        .write(first.lease.clone(), vec![Change::Saved { place: place(0), saved: json!({"operation": "op-1"}) }])
+        .await
+        .unwrap();
+    let store = store.reopen();
+    let second = store.one_run("w2").await;
+    assert_eq!(second.steps[0].saved, Some(json!({"operation": "op-1"})));
+    assert_eq!(second.steps[0].intent.as_ref().map(|intent| intent.call.key.as_str()), Some("k0"));
+    assert_eq!(second.delivery.content.body, delivery("d1").body);
+}
+
+#[tokio::test]
+async fn a_run_that_waits_comes_again_when_it_is_due() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![run("deploy")]).await;
+    let first = store.one_run("w1").await;
+    let why = Why::new("unavailable", "503");
+    let wait = vec![
+        began(0),
+        Change::Retrying { place: place(0), state: AttemptState::Retry, why },
+        Change::Waits { after: Duration::from_secs(60) },
+    ];
+    store.journal.write(first.lease, wait).await.unwrap();
+    assert_eq!(store.run_state(&runs[0]).await, RunState::Waiting);
+    let claimed = store.claim("w1").await;
+    assert!(claimed.runs.is_empty());
+    assert_eq!(claimed.next, Some(Duration::from_secs(60)));
+    store.pass(Duration::from_secs(60));
+    let again = store.one_run("w1").await;
+    assert_eq!(again.steps[0].state, StepState::Waiting);
+    assert_eq!(again.age, Duration::from_secs(60));
+    assert_eq!(again.run.claims, 1, "it got on, so earlier claims do not count");
+}
+
+#[tokio::test]
+async fn writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole() {
+    let store = Store::sqlite();
+    store.started("d1", vec![run("deploy")]).await;
+    let claimed = store.one_run("w1").await;
+    let again = || Change::Retrying { place: place(0), state: AttemptState::Retry, why: Why::new("x", "x") };
+    let impossible: Vec<Vec<Change>> = vec![
+        vec![began(0), began(0)],
+        vec![began(0), succeeded(0), succeeded(0)],
+        vec![began(0), succeeded(0), began(0)],
+        vec![again()],
+        vec![Change::Saved { place: place(0), saved: json!(1) }],
+        vec![succeeded(0)],
+        vec![began(0), finished(RunState::Succeeded)],
+        vec![finished(RunState::Queued)],
+        vec![finished(RunState::Waiting)],
+        vec![finished(RunState::Succeeded), began(0)],
+        vec![Change::Released, Change::Released],
+    ];
+    for changes in impossible {
+        let shown = format!("{changes:?}");
+        let refused = store.journal.write(claimed.lease.clone(), changes).await;
+        assert!(matches!(refused, Err(LedgerError::Impossible(_))), "{shown}: {refused:?}");
+    }
+    let (_, steps) = store.journal.run(&claimed.run.id).await.unwrap().unwrap();
+    assert!(steps.is_empty(), "nothing of it was written: {steps:?}");
+}
+
+#[tokio::test]
+async fn a_delivery_is_final_when_the_last_of_its_runs_is() {
+    let store = Store::sqlite();
+    store.started("d1", vec![run("a"), run("b"), run("c")]).await;
+    let claimed = store.claim("w1").await;
+    let delivery = claimed.runs[0].delivery.id.clone();
+    for (claimed, state) in claimed.runs.into_iter().zip([RunState::Succeeded, RunState::Failed, RunState::Succeeded]) {
+        assert_eq!(store.delivery_state(&delivery).await, DeliveryState::Running);
+        store.journal.write(claimed.lease, vec![finished(state)]).await.unwrap();
+    }
+    assert_eq!(store.delivery_state(&delivery).await, DeliveryState::Failed);
+    let states: Vec<_> = store.journal.runs_of(&delivery).await.unwrap().into_iter().map(|run| (run.rule, run.state)).collect();
+    let expected = [("a", RunState::Succeeded), ("b", RunState::Failed), ("c", RunState::Succeeded)];
+    assert_eq!(states, expected.map(|(rule, state)| (rule.to_owned(), state)));
+}

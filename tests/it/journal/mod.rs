@@ -1,0 +1,174 @@
+//! The journal's conformance suite: written against the trait, run over every store.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use declic::clock::Timestamp;
+use declic::journal::crash::Faults;
+use declic::journal::record::{
+    Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Decision, DeliveryState, Group, GroupMode, Listing, NewDelivery,
+    NewRun, Phase, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Verdict,
+};
+use declic::journal::sqlite::{Options, ReadOnly, Sqlite};
+use declic::journal::{Journal, JournalError, LedgerError};
+use declic::rules::model::RuleFile;
+use declic_actions::action::{Call, Intent, Origin, Outcome, Why};
+use serde_json::json;
+
+mod deliveries;
+mod groups;
+mod leases;
+mod model;
+mod store;
+
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A store with a clock that stands still until a test moves it.
+struct Store {
+    journal: Arc<dyn Journal>,
+    clock: Arc<AtomicI64>,
+    faults: Faults,
+    folder: tempfile::TempDir,
+}
+
+impl Store {
+    fn sqlite() -> Self {
+        let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let faults = Faults::switchable();
+        let journal =
+            Arc::new(Sqlite::open(&folder.path().join("declic.db"), options(&clock, &faults)).expect("a new store opens"));
+        Self { journal, clock, faults, folder }
+    }
+
+    fn pass(&self, length: Duration) {
+        self.clock.fetch_add(i64::try_from(length.as_millis()).expect("short"), Ordering::SeqCst);
+    }
+
+    /// As after the death of the process: a new handle on the same store.
+    fn reopen(self) -> Self {
+        let Self { journal, clock, faults, folder } = self;
+        drop(journal);
+        let journal = Arc::new(Sqlite::open(&folder.path().join("declic.db"), options(&clock, &faults)).expect("it opens again"));
+        Self { journal, clock, faults, folder }
+    }
+
+    async fn append(&self, id: &str) -> Appended {
+        self.journal.append(delivery(id)).await.expect("the store works")
+    }
+
+    async fn claim(&self, worker: &str) -> Claimed {
+        self.journal
+            .claim(Claim { worker: worker.to_owned(), lease: LEASE, deliveries: 10, runs: 10 })
+            .await
+            .expect("the store works")
+    }
+
+    /// Appends a delivery and decides that it starts these runs.
+    async fn started(&self, id: &str, runs: Vec<NewRun>) -> Vec<String> {
+        self.append(id).await;
+        let claimed = self.claim("matcher").await;
+        let [delivery] = claimed.deliveries.as_slice() else { panic!("one delivery waits: {claimed:?}") };
+        self.journal.decide(delivery.lease.clone(), decision(Verdict::Runs(runs))).await.expect("decided")
+    }
+
+    async fn one_run(&self, worker: &str) -> ClaimedRun {
+        let mut claimed = self.claim(worker).await;
+        assert_eq!(claimed.runs.len(), 1, "{claimed:?}");
+        claimed.runs.remove(0)
+    }
+
+    async fn run_state(&self, id: &str) -> RunState {
+        self.journal.run(id).await.expect("the store works").expect("the run is there").0.state
+    }
+
+    async fn delivery_state(&self, id: &str) -> DeliveryState {
+        self.journal.delivery_record(id).await.expect("the store works").expect("the delivery is there").0.state
+    }
+}
+
+fn options(clock: &Arc<AtomicI64>, faults: &Faults) -> Options {
+    let clock = Arc::clone(clock);
+    Options { clock: Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))), faults: faults.clone(), ..Options::default() }
+}
+
+fn delivery(id: &str) -> NewDelivery {
+    NewDelivery {
+        source: "github".to_owned(),
+        delivery_id: id.to_owned(),
+        event_type: "push".to_owned(),
+        headers: vec![("x-github-event".to_owned(), "push".to_owned())],
+        body: Bytes::from_static(b"{\"ref\":\"refs/heads/main\"}"),
+        received_at: Timestamp(1_800_000_000_000),
+        trace: "00-trace".to_owned(),
+        verified: "X-Hub-Signature-256, secret 1 of 1".to_owned(),
+    }
+}
+
+fn decision(verdict: Verdict) -> Decision {
+    Decision { traces: json!([{"rule": "deploy"}]), verdict }
+}
+
+fn run(rule: &str) -> NewRun {
+    NewRun {
+        rule: rule.to_owned(),
+        owner: None,
+        place: "rules/web.yaml:3".to_owned(),
+        revision: "r1".to_owned(),
+        group: None,
+        failure: None,
+    }
+}
+
+fn grouped(rule: &str, mode: GroupMode) -> NewRun {
+    NewRun { group: Some(Group { key: "staging".to_owned(), mode }), ..run(rule) }
+}
+
+fn place(index: u32) -> Place {
+    Place { phase: Phase::Steps, index, round: 0 }
+}
+
+fn label(id: &str) -> StepLabel {
+    StepLabel { id: Some(id.to_owned()), name: None, uses: "http/request".to_owned() }
+}
+
+fn began(index: u32) -> Change {
+    let call = Call {
+        key: format!("k{index}"),
+        params: serde_json::Map::new(),
+        target: None,
+        connection: None,
+        origin: Origin::default(),
+    };
+    let intent = Intent { call, plan: json!({"path": "/x"}), summary: "GET /x".to_owned() };
+    Change::Began { place: place(index), label: label("a"), intent: Box::new(intent) }
+}
+
+fn succeeded(index: u32) -> Change {
+    let outcome = Outcome { outputs: json!({"status": 200}), summary: "200".to_owned(), url: None };
+    Change::Ended { place: place(index), label: label("a"), end: StepEnd::Succeeded { outcome, found: false } }
+}
+
+fn failed(index: u32) -> Change {
+    Change::Ended { place: place(index), label: label("a"), end: StepEnd::Failed { why: Why::new("refused", "403") } }
+}
+
+fn finished(state: RunState) -> Change {
+    let failure = (state == RunState::Failed).then(|| RunFailure {
+        step: "a".to_owned(),
+        action: "http/request".to_owned(),
+        code: "refused".to_owned(),
+        message: "403".to_owned(),
+        attempts: 1,
+        rolled_back: false,
+    });
+    Change::Finished { state, failure }
+}
+
+fn id_of(appended: &Appended) -> &str {
+    match appended {
+        Appended::New { id } | Appended::Duplicate { id } | Appended::Revived { id } => id,
+    }
+}
