@@ -8,9 +8,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::settings::Environment;
 
+mod deliveries;
 mod demo;
 mod init;
+mod paint;
+mod reasons;
 mod reference;
+mod runs;
 mod send;
 mod serve;
 
@@ -44,6 +48,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Sign and send a delivery as the provider would
     Send(send::Arguments),
+    /// List deliveries, or show one: verified how, matched why
+    Deliveries(deliveries::Arguments),
+    /// List runs, or show one: every step, attempt and reason
+    Runs(runs::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
@@ -63,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Send(arguments) => send::run(&arguments, &Environment::of_process()),
+        Command::Deliveries(arguments) => deliveries::run(&arguments, &Environment::of_process()),
+        Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Completions { shell } => {

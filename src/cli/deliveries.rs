@@ -1,0 +1,224 @@
+//! `declic deliveries`: what came in, and what became of it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::paint::{Paint, printable, table};
+use super::{USAGE, WRONG, colour, complain, reasons, runs};
+use crate::journal::JournalError;
+use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
+use crate::journal::sqlite::ReadOnly;
+use crate::matching::Trace;
+use crate::settings::{self, Environment, Mode};
+
+/// Arguments of `declic deliveries`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  declic deliveries                                the newest ones
+  declic deliveries list --state failed --limit 5
+  declic deliveries show 06f3k9z2m8x1q             how it was verified, why each rule matched or did not, and what was done
+  declic deliveries show 06f3k9z2m8x1q --body > push.json
+
+The store is only read: this works while `declic serve` runs.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    from: From,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List deliveries, newest first
+    List(List),
+    /// Show one delivery: its verification, the reasons of every rule, its runs
+    Show {
+        /// Our id of the delivery
+        id: String,
+        /// Print the raw body and nothing else
+        #[arg(long)]
+        body: bool,
+    },
+}
+
+/// Which store, and how it is shown.
+#[derive(clap::Args)]
+pub struct From {
+    /// The operator's settings
+    #[arg(long, value_name = "FILE", default_value = "declic.yaml", global = true)]
+    config: PathBuf,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub format: Format,
+}
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables and lines
+    Text,
+    /// One JSON document
+    Json,
+}
+
+#[derive(clap::Args, Default)]
+struct List {
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = states())]
+    state: Option<String>,
+    /// Only those of this source
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Only those before this id
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+    /// At most so many [default: 20]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+fn states() -> clap::builder::PossibleValuesParser {
+    DeliveryState::ALL.iter().map(|state| state.word()).collect::<Vec<_>>().into()
+}
+
+impl From {
+    /// The store that the settings name. The error is for the user.
+    pub fn open(&self, environment: &Environment) -> Result<ReadOnly, String> {
+        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
+        open(&loaded.settings.store.path)
+    }
+}
+
+fn open(path: &Path) -> Result<ReadOnly, String> {
+    ReadOnly::open(path).map_err(|error| error.to_string())
+}
+
+/// Status 1 if there is no such delivery.
+pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let store = match arguments.from.open(environment) {
+        Ok(store) => store,
+        Err(why) => return complain(USAGE, why.trim_end()),
+    };
+    let shown = match &arguments.command {
+        None => list(&store, &List::default(), arguments.from.format),
+        Some(Command::List(which)) => list(&store, which, arguments.from.format),
+        Some(Command::Show { id, body: true }) => return body(&store, id),
+        Some(Command::Show { id, body: false }) => show(&store, id, arguments.from.format),
+    };
+    match shown {
+        Ok(Some(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(None) => complain(
+            WRONG,
+            "there is no such delivery; `declic deliveries` lists them, and old ones are removed after `store.keep`",
+        ),
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
+    let listing = Listing {
+        before: which.before.clone(),
+        limit: which.limit.unwrap_or(20),
+        state: which.state.clone(),
+        of: which.source.clone(),
+    };
+    let deliveries = store.deliveries(&listing)?;
+    if format == Format::Json {
+        return Ok(Some(document(&json!(deliveries))));
+    }
+    if deliveries.is_empty() {
+        return Ok(Some("no deliveries\n".to_owned()));
+    }
+    let paint = Paint::new(colour());
+    let rows: Vec<Vec<String>> = deliveries.iter().map(row).collect();
+    Ok(Some(table(&["ID", "RECEIVED", "SOURCE", "EVENT", "STATE", "PROVIDER'S ID"], &rows, paint, |column, cell| {
+        if column == 4 { paint.state(cell) } else { cell.to_owned() }
+    })))
+}
+
+fn row(delivery: &DeliveryRecord) -> Vec<String> {
+    vec![
+        delivery.id.clone(),
+        delivery.received_at.rfc3339(),
+        printable(&delivery.source),
+        printable(&delivery.event_type),
+        delivery.state.word().to_owned(),
+        printable(&delivery.delivery_id),
+    ]
+}
+
+fn show(store: &ReadOnly, id: &str, format: Format) -> Result<Option<String>, JournalError> {
+    let Some((delivery, traces)) = store.delivery_record(id)? else { return Ok(None) };
+    let mut all = Vec::new();
+    for run in store.runs_of(id)? {
+        all.extend(store.run(&run.id)?);
+    }
+    if format == Format::Json {
+        let headers = store.delivery(id)?.map(|delivery| delivery.content.headers);
+        let runs: Vec<Value> = all.iter().map(|(run, steps)| runs::as_json(run, steps)).collect();
+        return Ok(Some(document(&json!({"delivery": delivery, "headers": headers, "traces": traces, "runs": runs}))));
+    }
+    let paint = Paint::new(colour());
+    let mut text = head(&delivery, store.delivery(id)?.as_ref(), paint);
+    text.push_str(&why(traces, paint));
+    for (run, steps) in &all {
+        text.push('\n');
+        text.push_str(&runs::render(run, steps, paint));
+    }
+    Ok(Some(text))
+}
+
+fn head(record: &DeliveryRecord, delivery: Option<&Delivery>, paint: Paint) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{} {value}", paint.dim(&format!("{name:<12}")));
+    };
+    line("delivery", &format!("{}  {}", paint.bold(&record.id), paint.state(record.state.word())));
+    line("source", &format!("{} {}", printable(&record.source), printable(&record.event_type)));
+    line("provider's", &format!("{}{}", printable(&record.delivery_id), if record.replay { "  (a replay)" } else { "" }));
+    line("verified", &printable(&record.verified));
+    line("received", &format!("{}  ({} bytes)", record.received_at.rfc3339(), record.size));
+    line("trace", &printable(&record.trace));
+    if let Some(reason) = &record.reason {
+        line("reason", &paint.red(&printable(reason)));
+    }
+    for (name, value) in delivery.iter().flat_map(|delivery| &delivery.content.headers) {
+        line("header", &format!("{}: {}", printable(name), printable(value)));
+    }
+    text
+}
+
+/// The reasons of every rule; a store of another version may hold traces that cannot be read.
+fn why(traces: Option<Value>, paint: Paint) -> String {
+    let Some(traces) = traces else { return "\nnot matched yet\n".to_owned() };
+    match serde_json::from_value::<Vec<Trace>>(traces.clone()) {
+        Ok(traces) if traces.is_empty() => "\nno rule is about this event of this source\n".to_owned(),
+        Ok(traces) => traces.iter().fold("\n".to_owned(), |text, trace| text + &reasons::render(trace, paint)),
+        Err(_) => format!("\n{}", document(&traces)),
+    }
+}
+
+fn body(store: &ReadOnly, id: &str) -> ExitCode {
+    use std::io::Write;
+    match store.delivery(id) {
+        Ok(Some(delivery)) => match std::io::stdout().write_all(&delivery.content.body) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => complain(WRONG, error),
+        },
+        Ok(None) => complain(WRONG, "there is no such delivery"),
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+/// JSON for programs, readable for people.
+pub fn document(value: &Value) -> String {
+    // A tree of values always has a text.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}

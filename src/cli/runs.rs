@@ -1,0 +1,193 @@
+//! `declic runs`: what is being done, and what was.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::deliveries::{Format, From, document};
+use super::paint::{Paint, printable, table};
+use super::{USAGE, WRONG, colour, complain};
+use crate::journal::JournalError;
+use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, StepRecord};
+use crate::journal::sqlite::ReadOnly;
+use crate::run::plan::called;
+use crate::settings::Environment;
+
+/// Arguments of `declic runs`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  declic runs                                      the newest ones
+  declic runs list --state failed --rule deploy-staging
+  declic runs show 06f3k9z2m8x1q-1                 every step and every attempt, with its reason
+
+The store is only read: this works while `declic serve` runs.")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    from: From,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// List runs, newest first
+    List(List),
+    /// Show one run: its steps, their attempts, outputs and reasons
+    Show {
+        /// Id of the run: that of its delivery, and a number
+        id: String,
+    },
+}
+
+#[derive(clap::Args, Default)]
+struct List {
+    /// Only those in this state
+    #[arg(long, value_name = "STATE", value_parser = states())]
+    state: Option<String>,
+    /// Only those of this rule
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// Only those before this id
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+    /// At most so many [default: 20]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+fn states() -> clap::builder::PossibleValuesParser {
+    RunState::ALL.iter().map(|state| state.word()).collect::<Vec<_>>().into()
+}
+
+/// Status 1 if there is no such run.
+pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let store = match arguments.from.open(environment) {
+        Ok(store) => store,
+        Err(why) => return complain(USAGE, why.trim_end()),
+    };
+    let shown = match &arguments.command {
+        None => list(&store, &List::default(), arguments.from.format),
+        Some(Command::List(which)) => list(&store, which, arguments.from.format),
+        Some(Command::Show { id }) => show(&store, id, arguments.from.format),
+    };
+    match shown {
+        Ok(Some(text)) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            complain(WRONG, "there is no such run; `declic runs` lists them, and old ones are removed after `store.keep`")
+        }
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
+    let listing = Listing {
+        before: which.before.clone(),
+        limit: which.limit.unwrap_or(20),
+        state: which.state.clone(),
+        of: which.rule.clone(),
+    };
+    let runs = store.runs(&listing)?;
+    if format == Format::Json {
+        return Ok(Some(document(&json!(runs))));
+    }
+    if runs.is_empty() {
+        return Ok(Some("no runs\n".to_owned()));
+    }
+    let paint = Paint::new(colour());
+    let rows: Vec<Vec<String>> = runs.iter().map(row).collect();
+    Ok(Some(table(&["ID", "CREATED", "RULE", "STATE", "WHY"], &rows, paint, |column, cell| {
+        if column == 3 { paint.state(cell) } else { cell.to_owned() }
+    })))
+}
+
+fn row(run: &RunRecord) -> Vec<String> {
+    let why = match (&run.failure, &run.covered_by) {
+        (Some(failure), _) => format!("{}: {}", failure.code, failure.message),
+        (None, Some(by)) if run.state.is_final() => format!("covered by {by}"),
+        _ => String::new(),
+    };
+    vec![run.id.clone(), run.created_at.rfc3339(), printable(&run.rule), run.state.word().to_owned(), printable(&why)]
+}
+
+fn show(store: &ReadOnly, id: &str, format: Format) -> Result<Option<String>, JournalError> {
+    let Some((run, steps)) = store.run(id)? else { return Ok(None) };
+    Ok(Some(match format {
+        Format::Json => document(&as_json(&run, &steps)),
+        Format::Text => render(&run, &steps, Paint::new(colour())),
+    }))
+}
+
+/// A run with its steps, for programs.
+pub fn as_json(run: &RunRecord, steps: &[StepRecord]) -> Value {
+    json!({"run": run, "steps": steps})
+}
+
+/// A run with its steps, for people.
+pub fn render(run: &RunRecord, steps: &[StepRecord], paint: Paint) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let mut line = |line: String| {
+        let _ = writeln!(text, "{line}");
+    };
+    line(format!("{} {}  {}", paint.dim("run"), paint.bold(&run.id), paint.state(run.state.word())));
+    line(format!("    rule {} ({}), rule set {}", printable(&run.rule), printable(&run.place), printable(&run.revision)));
+    if let Some(group) = &run.group {
+        line(format!("    group {} ({})", printable(&group.key), group.mode.word()));
+    }
+    let moments =
+        [("created", Some(run.created_at)), ("started", run.started_at), ("due", run.due_at), ("finished", run.finished_at)];
+    let moments: Vec<String> = moments.into_iter().filter_map(|(name, at)| Some(format!("{name} {}", at?.rfc3339()))).collect();
+    line(format!("    {}", paint.dim(&moments.join(", "))));
+    if let Some(by) = &run.covered_by {
+        line(format!("    covered by {by}"));
+    }
+    if let Some(failure) = &run.failure {
+        let back = if failure.rolled_back { " (rolled back)" } else { "" };
+        line(format!("    {}", paint.red(&format!("{}: {}{back}", printable(&failure.code), printable(&failure.message)))));
+    }
+    for step in steps {
+        line(render_step(step, paint));
+    }
+    text
+}
+
+fn render_step(step: &StepRecord, paint: Paint) -> String {
+    let phase = if step.place.phase == Phase::Steps { String::new() } else { format!("{}/", step.place.phase.word()) };
+    let id = format!("{phase}{}", called(&step.label, step.place));
+    let mut text =
+        format!("  {}  {}  {}", paint.bold(&printable(&id)), printable(&step.label.uses), paint.state(step.state.word()));
+    let mut line = |line: String| {
+        text.push_str("\n      ");
+        text.push_str(&line);
+    };
+    if let Some(name) = &step.label.name {
+        line(paint.dim(&printable(name)));
+    }
+    if let Some(outcome) = &step.outcome {
+        line(printable(&outcome.summary));
+        if let Some(url) = &outcome.url {
+            line(printable(url));
+        }
+        if outcome.outputs.as_object().is_some_and(|outputs| !outputs.is_empty()) {
+            line(paint.dim(&printable(&format!("outputs {}", outcome.outputs))));
+        }
+    }
+    if let Some(why) = &step.why {
+        line(paint.red(&format!("{}: {}", printable(&why.code), printable(&why.message))));
+    }
+    if step.attempts.len() > 1 || step.why.is_some() {
+        step.attempts.iter().for_each(|attempt| line(render_attempt(attempt, paint)));
+    }
+    text
+}
+
+fn render_attempt(attempt: &AttemptRecord, paint: Paint) -> String {
+    let why =
+        attempt.why.as_ref().map(|why| format!("  {}: {}", printable(&why.code), printable(&why.message))).unwrap_or_default();
+    let started = paint.dim(&attempt.started_at.rfc3339());
+    format!("attempt {}  {}  {started}{why}", attempt.number, paint.state(attempt.state.word()))
+}
