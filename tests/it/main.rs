@@ -3,6 +3,7 @@
 mod docs;
 mod egress;
 mod examples;
+mod globs;
 mod journal;
 mod receive;
 mod send;

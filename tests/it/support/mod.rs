@@ -3,3 +3,6 @@
 pub mod binary;
 pub mod client;
 pub mod service;
+pub mod vectors;
+
+pub use vectors::vectors;
