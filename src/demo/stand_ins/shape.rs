@@ -53,8 +53,10 @@ pub struct FieldShape {
     pub name: String,
     /// Only the server writes it.
     pub output_only: bool,
-    required: bool,
-    nullable: bool,
+    /// It must be there.
+    pub required: bool,
+    /// It may be null.
+    pub nullable: bool,
     /// Its type as written.
     pub kind: String,
 }

@@ -2,6 +2,9 @@
 
 pub mod binary;
 pub mod client;
+pub mod discovery;
+pub mod openapi;
+pub mod packages;
 pub mod service;
 pub mod vectors;
 
