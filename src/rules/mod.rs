@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod expr;
 pub mod github_payloads;
 pub mod glob;
+pub mod load;
 pub mod model;
 pub mod registry;
 pub mod shapes;

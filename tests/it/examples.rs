@@ -39,7 +39,7 @@ fn said(path: &str, repository: Option<&str>) -> String {
     let mut said = render(&checked.diagnostics, &[Source { path, text: &text }], false);
     said.push_str(&format!(
         "{path}: {} rules, {} tests, {} errors, {} warnings\n",
-        checked.rule_count,
+        checked.names.len(),
         checked.case_count,
         checked.errors(),
         checked.warnings()

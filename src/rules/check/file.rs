@@ -63,7 +63,7 @@ impl Checker<'_> {
             not_a(&mut self.faults, &entry.value.span, "`rules`", "a mapping of names", entry.value.kind());
             return;
         };
-        checked.rule_count = entries.len();
+        checked.names = entries.iter().map(|entry| (entry.key.clone(), entry.span.clone())).collect();
         for entry in entries {
             let before = self.faults.errors();
             let rule = self.rule(entry, shared);

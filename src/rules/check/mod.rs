@@ -51,8 +51,8 @@ pub struct Checked {
     pub rules: Vec<Rule>,
     /// Its tests; without those that are at fault.
     pub cases: Vec<Case>,
-    /// Rules in the file, right or wrong.
-    pub rule_count: usize,
+    /// Names of the rules in the file, right or wrong, and where they stand.
+    pub names: Vec<(String, std::ops::Range<usize>)>,
     /// Tests in the file, right or wrong.
     pub case_count: usize,
     /// What is wrong, in the order of the file.
@@ -77,7 +77,7 @@ pub fn check(path: &str, text: &str, ground: &Ground<'_>) -> Checked {
     let (tree, unreadable) = yaml::read(path, text, limits);
     let mut checker = Checker { text, faults: Faults::new(path), ground };
     checker.faults.extend(unreadable);
-    let mut checked = Checked { rules: Vec::new(), cases: Vec::new(), rule_count: 0, case_count: 0, diagnostics: Vec::new() };
+    let mut checked = Checked { rules: Vec::new(), cases: Vec::new(), names: Vec::new(), case_count: 0, diagnostics: Vec::new() };
     if let Some(tree) = tree {
         checker.file(&tree, &mut checked);
     }

@@ -108,10 +108,14 @@ struct Failed {
 
 impl Player<'_> {
     fn rule(mut self) {
-        let environment = match matching::environment(self.rule, self.event) {
+        let mut environment = match matching::environment(self.rule, self.event) {
             Ok(environment) => environment,
             Err(error) => return self.fault("vars", &error.to_string()),
         };
+        if let (None, Some(offer)) = (&self.rule.owner, self.offer) {
+            let secrets: Map<String, Value> = offer.secrets.iter().map(|name| (name.clone(), name.as_str().into())).collect();
+            environment.names.insert("secrets".to_owned(), Arc::new(Value::Object(secrets)));
+        }
         for step in self.rule.steps.iter().chain(&self.rule.on_failure).chain(&self.rule.finally) {
             if let Some(id) = &step.id {
                 self.steps.insert(id.clone(), json!({ "result": "skipped", "outputs": null }));
@@ -226,7 +230,7 @@ impl Player<'_> {
         let sha = text(&self.event.event, "sha").or_else(|| self.event.event.get("head").and_then(|head| text(head, "sha")));
         let call = Call {
             key: "d0123456789abcdef".to_owned(),
-            params: with.as_object().cloned().unwrap_or_default(),
+            params: given(with),
             target: partner("target", &offer.targets),
             connection: partner("connection", &offer.connections),
             origin: Origin {
@@ -242,6 +246,13 @@ impl Player<'_> {
         };
         action.prepare(call).map(|_| ())
     }
+}
+
+/// A parameter whose value is missing is a parameter that is not given.
+fn given(with: &Value) -> Map<String, Value> {
+    let mut params = with.as_object().cloned().unwrap_or_default();
+    params.retain(|_, value| !value.is_null());
+    params
 }
 
 /// What a step gives out, with the answer as it is declared.
