@@ -8,8 +8,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::settings::Environment;
 
+mod check;
 mod deliveries;
 mod demo;
+mod explain;
 mod init;
 mod paint;
 mod reasons;
@@ -17,6 +19,7 @@ mod reference;
 mod runs;
 mod send;
 mod serve;
+mod test;
 
 /// The command is wrong, or the settings are.
 pub const USAGE: u8 = 2;
@@ -46,6 +49,12 @@ enum Command {
     Serve(serve::Arguments),
     /// Show the whole path on this machine: a signed push in, a deploy and a reply out
     Demo(demo::Arguments),
+    /// Check settings and rules; nothing wrong starts
+    Check(check::Arguments),
+    /// Run the tests of rule files
+    Test(test::Arguments),
+    /// Say for every rule why an event starts it, or why not
+    Explain(explain::Arguments),
     /// Sign and send a delivery as the provider would
     Send(send::Arguments),
     /// List deliveries, or show one: verified how, matched why
@@ -70,6 +79,9 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Check(arguments) => check::run(&arguments, &Environment::of_process()),
+        Command::Test(arguments) => test::run(&arguments, &Environment::of_process()),
+        Command::Explain(arguments) => explain::run(&arguments, &Environment::of_process()),
         Command::Send(arguments) => send::run(&arguments, &Environment::of_process()),
         Command::Deliveries(arguments) => deliveries::run(&arguments, &Environment::of_process()),
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),

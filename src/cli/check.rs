@@ -1,0 +1,243 @@
+//! `declic check`: is everything right with settings and rules?
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::{USAGE, WRONG, colour, complain};
+use crate::rule_files;
+use crate::rules::check::{Checked, Ground, Repository, check};
+use crate::rules::diagnostic::{self, Diagnostic, Severity, Source};
+use crate::rules::load::clashes;
+use crate::rules::model::RuleFile;
+use crate::settings::{Environment, Mode, Settings, load};
+
+/// Arguments of `declic check`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  declic check                              the settings, and the rule files that they name
+  declic check rules/web.yaml 'more/*.yaml'
+  declic check --repo acme/web .declic      what a repository's own rules may do
+  git show HEAD:rules/web.yaml | declic check -
+  declic check --format sarif > declic.sarif
+
+Exit status: 0 nothing is wrong, 1 a rule is, 2 the settings or the command are.")]
+pub struct Arguments {
+    /// Rule files, folders, patterns, or - for standard input
+    paths: Vec<String>,
+    /// The operator's settings; without them names of targets, connections and sources are not checked
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check as rules of this repository, against what the settings grant it
+    #[arg(long, value_name = "OWNER/NAME")]
+    repo: Option<String>,
+    /// How faults are shown
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How faults are shown.
+#[derive(Clone, Copy, Default, PartialEq, clap::ValueEnum)]
+enum Format {
+    /// For people, with the lines they are on
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// Annotations of GitHub Actions
+    Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
+/// Checks and says what is wrong.
+pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let settings = match Operator::read(arguments.config.as_deref(), environment) {
+        Ok(settings) => settings,
+        Err(why) => return complain(USAGE, why.trim_end()),
+    };
+    let files = match files(&arguments.paths, &settings) {
+        Ok(files) => files,
+        Err(why) => return complain(USAGE, why),
+    };
+    let repository = match granted(arguments.repo.as_deref(), settings.settings.as_ref()) {
+        Ok(repository) => repository,
+        Err(why) => return complain(USAGE, why),
+    };
+    let report = Report::new(&settings, files, repository, arguments.paths.is_empty());
+    report.show(arguments.format);
+    if report.settings_wrong {
+        return ExitCode::from(USAGE);
+    }
+    let wrong = report.faults.iter().any(|fault| fault.severity == Severity::Error);
+    ExitCode::from(if wrong { WRONG } else { 0 })
+}
+
+/// The operator's file, as far as it is there.
+pub(crate) struct Operator {
+    /// The settings; `None` if there is no file and none was named, or if it is wrong.
+    pub settings: Option<Settings>,
+    /// Where rule patterns begin.
+    pub folder: PathBuf,
+    path: String,
+    text: String,
+    faults: Vec<Diagnostic>,
+}
+
+impl Operator {
+    /// Reads the named file, or `declic.yaml` if it is there. Faults in it are for the report.
+    pub fn read(named: Option<&Path>, environment: &Environment) -> Result<Self, String> {
+        let path = named.unwrap_or(Path::new("declic.yaml"));
+        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+        let shown = path.to_string_lossy().into_owned();
+        if named.is_none() && !path.exists() {
+            return Ok(Self { settings: None, folder, path: shown, text: String::new(), faults: Vec::new() });
+        }
+        match load(path, Mode::Names, environment) {
+            Ok(loaded) => {
+                Ok(Self { settings: Some(loaded.settings), folder, path: shown, text: loaded.text, faults: loaded.warnings })
+            }
+            Err(unusable) if unusable.unreadable.is_some() => Err(unusable.render(false)),
+            Err(unusable) => Ok(Self { settings: None, folder, path: shown, text: unusable.text, faults: unusable.diagnostics }),
+        }
+    }
+
+    /// The file, its text and its faults, if anything is wrong with it: for commands that need it right.
+    pub fn usable(named: Option<&Path>, environment: &Environment) -> Result<Self, String> {
+        let operator = Self::read(named, environment)?;
+        if operator.faults.iter().any(|fault| fault.severity == Severity::Error) {
+            let sources = [Source { path: &operator.path, text: &operator.text }];
+            return Err(format!("the settings are wrong\n\n{}", diagnostic::render(&operator.faults, &sources, false)));
+        }
+        Ok(operator)
+    }
+}
+
+/// The rule files that are meant, each once: those named, or those that the settings name.
+pub(crate) fn files(paths: &[String], operator: &Operator) -> Result<Vec<RuleFile>, String> {
+    if !paths.is_empty() {
+        let mut files: Vec<RuleFile> = Vec::new();
+        for path in paths {
+            let found =
+                if path == "-" { vec![standard_input()?] } else { rule_files::read(Path::new(""), std::slice::from_ref(path))? };
+            for file in found {
+                if !files.iter().any(|other| other.path == file.path) {
+                    files.push(file);
+                }
+            }
+        }
+        return Ok(files);
+    }
+    match &operator.settings {
+        Some(settings) => rule_files::read(&operator.folder, &settings.rules),
+        None if operator.text.is_empty() => {
+            Err("there is no declic.yaml here: name rule files, or the settings with --config, or begin with `declic init`"
+                .to_owned())
+        }
+        // What is wrong with the settings is said; which rules they would name is not known.
+        None => Ok(Vec::new()),
+    }
+}
+
+fn standard_input() -> Result<RuleFile, String> {
+    const LARGEST: u64 = 4 * 1024 * 1024;
+    let mut text = String::new();
+    let read = std::io::stdin().take(LARGEST).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input cannot be read: {error}"))?;
+    Ok(RuleFile { path: "-".to_owned(), text })
+}
+
+fn granted<'a>(name: Option<&'a str>, settings: Option<&'a Settings>) -> Result<Option<Repository<'a>>, String> {
+    let Some(name) = name else { return Ok(None) };
+    let settings = settings.ok_or("--repo needs settings that are right: they say what the repository may use")?;
+    let repository = settings
+        .repository(name)
+        .ok_or_else(|| format!("the settings do not list {name} under `repositories:`, so no rules are read from it"))?;
+    Ok(Some(Repository { name, grant: &repository.grant }))
+}
+
+struct Report<'a> {
+    operator: &'a Operator,
+    settings_wrong: bool,
+    /// The settings were asked about too.
+    with_settings: bool,
+    files: Vec<RuleFile>,
+    checked: Vec<Checked>,
+    faults: Vec<Diagnostic>,
+}
+
+impl<'a> Report<'a> {
+    fn new(operator: &'a Operator, files: Vec<RuleFile>, repository: Option<Repository<'a>>, with_settings: bool) -> Self {
+        let settings_wrong = operator.faults.iter().any(|fault| fault.severity == Severity::Error);
+        let with_settings = (with_settings && !operator.text.is_empty()) || settings_wrong;
+        let ground = Ground { offer: operator.settings.as_ref().map(|settings| &settings.offer), repository };
+        let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, &ground)).collect();
+        let clashes = clashes(&files, &checked);
+        for (file, checked) in files.iter().zip(&mut checked) {
+            checked.diagnostics.extend(clashes.iter().filter(|fault| fault.file == file.path).cloned());
+        }
+        let mut faults = if with_settings { operator.faults.clone() } else { Vec::new() };
+        faults.extend(checked.iter().flat_map(|checked| checked.diagnostics.clone()));
+        Self { operator, settings_wrong, with_settings, files, checked, faults }
+    }
+
+    fn sources(&self) -> Vec<Source<'_>> {
+        let settings = Source { path: &self.operator.path, text: &self.operator.text };
+        let files = self.files.iter().map(|file| Source { path: &file.path, text: &file.text });
+        std::iter::once(settings).chain(files).collect()
+    }
+
+    fn show(&self, format: Format) {
+        let sources = self.sources();
+        match format {
+            Format::Text => self.text(&sources),
+            Format::Github => print!("{}", diagnostic::github(&self.faults, &sources)),
+            Format::Sarif => println!("{:#}", diagnostic::sarif(&self.faults, &sources)),
+            Format::Json => {
+                let files: Vec<_> =
+                    self.files.iter().zip(&self.checked).map(|(file, checked)| summary(&file.path, checked)).collect();
+                println!("{:#}", json!({ "files": files, "diagnostics": diagnostic::json(&self.faults, &sources) }));
+            }
+        }
+    }
+
+    fn text(&self, sources: &[Source<'_>]) {
+        let show = |faults: &[Diagnostic]| print!("{}", diagnostic::render(faults, sources, colour()));
+        if self.with_settings {
+            let faults = &self.operator.faults;
+            show(faults);
+            let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
+            println!("{}: {errors} errors, {} warnings", self.operator.path, faults.len() - errors);
+        }
+        for (file, checked) in self.files.iter().zip(&self.checked) {
+            show(&checked.diagnostics);
+            println!("{}: {}", file.path, counts(checked));
+        }
+        if self.operator.settings.is_none() && !self.settings_wrong {
+            eprintln!("declic: without declic.yaml (--config) names of targets, connections and sources were not checked");
+        }
+    }
+}
+
+/// `4 rules, 12 tests, 0 errors, 0 warnings`
+pub(crate) fn counts(checked: &Checked) -> String {
+    format!(
+        "{} rules, {} tests, {} errors, {} warnings",
+        checked.names.len(),
+        checked.case_count,
+        checked.errors(),
+        checked.warnings()
+    )
+}
+
+fn summary(path: &str, checked: &Checked) -> serde_json::Value {
+    json!({
+        "file": path,
+        "rules": checked.names.len(),
+        "tests": checked.case_count,
+        "errors": checked.errors(),
+        "warnings": checked.warnings(),
+    })
+}
