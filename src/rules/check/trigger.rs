@@ -168,12 +168,12 @@ impl Checker<'_> {
             Err(faults) => faults,
         };
         for fault in faults {
-            let span = texts.get(fault.index).map_or(node.span.clone(), |(node, _)| node.span.clone());
-            let help = if fault.message.starts_with("only excluding patterns") {
+            let (span, help) = if fault.message.starts_with("only excluding patterns") {
+                // A fault of the whole list, whichever pattern is first.
                 let all: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
-                Some(format!("put what to include first: {name}: [\"**\", {}]", all.join(", ")))
+                (node.span.clone(), Some(format!("put what to include first: {name}: [\"**\", {}]", all.join(", "))))
             } else {
-                fault.help
+                (texts.get(fault.index).map_or(node.span.clone(), |(node, _)| node.span.clone()), fault.help)
             };
             self.faults.error("bad-glob", span, fault.message, help);
         }

@@ -53,7 +53,7 @@ impl Checker<'_> {
             return Some(fault(format!("`{text}` is never \"{given}\"")).with_help(help));
         }
         let fault = fault(format!("{} is never equal to {}", a.word(), b.word()));
-        Some(match equality_help(left, a, b).or_else(|| equality_help(right, b, a)) {
+        Some(match comparison_help((left, a), (right, b)) {
             Some(help) => fault.with_help(help),
             None => fault,
         })
@@ -124,7 +124,7 @@ impl Checker<'_> {
         if !fits {
             let message = format!("{} and {} have no order", article(a_type), article(b_type));
             let fault = Fault::new(ast.span.clone(), message);
-            return self.fault(match equality_help(left, a_type, b_type).or_else(|| equality_help(right, b_type, a_type)) {
+            return self.fault(match comparison_help((left, a_type), (right, b_type)) {
                 Some(help) => fault.with_help(help),
                 None => fault,
             });
@@ -194,8 +194,21 @@ fn comparable(a: &Type, b: &Type) -> bool {
     }
 }
 
+/// How two sides of different types are made comparable: a literal is simply written differently.
+fn comparison_help(left: (&Ast, &Type), right: (&Ast, &Type)) -> Option<String> {
+    let conversion = |of: &Type, other: &Type| match (of.present(), other.present()) {
+        (of, other) if of.is_number() && other.is_stringlike() => Some("turn one into the other: string(…), int(…)".to_owned()),
+        (Type::List(_), other) if other.is_stringlike() => Some("write `in`, or .contains(…)".to_owned()),
+        _ => None,
+    };
+    literal_help(left.0, right.1)
+        .or_else(|| literal_help(right.0, left.1))
+        .or_else(|| conversion(left.1, right.1))
+        .or_else(|| conversion(right.1, left.1))
+}
+
 /// What to write instead of a literal of the wrong type.
-fn equality_help(side: &Ast, of: &Type, other: &Type) -> Option<String> {
+fn literal_help(side: &Ast, other: &Type) -> Option<String> {
     let other = other.present();
     match &side.kind {
         Kind::Text(text) if other.is_number() && text.parse::<f64>().is_ok() => {
@@ -206,8 +219,6 @@ fn equality_help(side: &Ast, of: &Type, other: &Type) -> Option<String> {
         }
         Kind::Int(_) | Kind::Double(_) if other.is_stringlike() => Some("write the number in quotes".to_owned()),
         Kind::Bool(value) if other.is_stringlike() => Some(format!("write \"{value}\"")),
-        _ if of.is_number() && other.is_stringlike() => Some("turn one into the other: string(…), int(…)".to_owned()),
-        _ if matches!(of.present(), Type::List(_)) && other.is_stringlike() => Some("write `in`, or .contains(…)".to_owned()),
         _ => None,
     }
 }
