@@ -68,6 +68,12 @@ impl Request {
         }
     }
 
+    /// The same with another method.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
+        self
+    }
+
     /// Where it goes.
     pub fn url(&self) -> &Url {
         &self.url

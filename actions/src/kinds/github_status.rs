@@ -3,8 +3,15 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, invalid};
+use crate::kinds::github;
+
+/// GitHub takes no more.
+const LONGEST_DESCRIPTION: usize = 140;
 
 /// The action.
 pub struct GithubStatus;
@@ -29,9 +36,21 @@ context: declic/staging
 description: deployed
 "#,
     deadline: Duration::from_secs(15),
-    repeat: Repeat::Idempotent,
-    repeat_how: "The latest status of a context counts; setting the same one again changes nothing that is seen",
+    repeat: Repeat::Found,
+    repeat_how: "Only the latest status of a context counts; if that is the same already, none is added",
 };
+
+/// What `prepare` derives.
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    /// `/repos/OWNER/NAME`
+    repository: String,
+    sha: String,
+    state: String,
+    context: String,
+    description: Option<String>,
+    target_url: Option<String>,
+}
 
 #[async_trait]
 impl Action for GithubStatus {
@@ -39,11 +58,54 @@ impl Action for GithubStatus {
         &SPEC
     }
 
-    fn prepare(&self, _call: Call) -> Result<Intent, Why> {
-        todo!()
+    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+        let given = given::params(&call);
+        let state = given
+            .one_of("state", &["error", "failure", "pending", "success"])?
+            .ok_or_else(|| invalid("`with.state` is missing"))?;
+        let context = given.optional_text("context")?.unwrap_or("declic");
+        let plan = Plan {
+            repository: github::repository(&call)?,
+            sha: github::sha(&call)?,
+            state: state.to_owned(),
+            context: github::cut(context, 255),
+            description: given.optional_text("description")?.map(|text| github::cut(text, LONGEST_DESCRIPTION)),
+            target_url: github::address("target-url", given.optional_text("target-url")?.or(call.origin.run_url.as_deref()))?,
+        };
+        let summary = format!("status {} = {} on {}", plan.context, plan.state, plan.sha);
+        given::intent(call, &plan, summary)
     }
 
-    async fn run(&self, _context: &Context<'_>, _intent: &Intent) -> Result<Outcome, Failure> {
-        todo!()
+    async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
+        let plan: Plan = given::plan(intent)?;
+        let mut body = json!({ "state": plan.state, "context": plan.context });
+        if let Some(body) = body.as_object_mut() {
+            let optional = [("description", &plan.description), ("target_url", &plan.target_url)];
+            body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
+        }
+        let path = format!("{}/statuses/{}", plan.repository, plan.sha);
+        let status = github::json(context.clients.github.post(&path, &body, context.deadline).await?)?;
+        outcome(&status, &plan)
     }
+
+    async fn find(&self, context: &Context<'_>, intent: &Intent) -> Result<Option<Outcome>, Failure> {
+        let plan: Plan = given::plan(intent)?;
+        let path = format!("{}/commits/{}/statuses?per_page=100", plan.repository, plan.sha);
+        let answer = github::json(context.clients.github.get(&path, context.deadline).await?)?;
+        // Newest first: only the latest of the context counts, so only that one can be ours and still matter.
+        let of = |name: &str, status: &Value| status.get(name).and_then(Value::as_str).map(str::to_owned);
+        let latest = answer.as_array().into_iter().flatten().find(|status| of("context", status).as_ref() == Some(&plan.context));
+        let same = |status: &&Value| {
+            of("state", status).as_ref() == Some(&plan.state)
+                && of("description", status) == plan.description
+                && of("target_url", status) == plan.target_url
+        };
+        latest.filter(same).map(|status| outcome(status, &plan)).transpose()
+    }
+}
+
+fn outcome(status: &Value, plan: &Plan) -> Result<Outcome, Failure> {
+    let (id, url) = github::identity(status, "url")?;
+    let summary = format!("{} is {}", plan.context, plan.state);
+    Ok(Outcome { outputs: json!({ "id": id, "url": url }), summary, url: plan.target_url.clone() })
 }

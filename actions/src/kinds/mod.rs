@@ -1,6 +1,7 @@
 //! The list of actions. A new one is a file here and two adjacent lines below; checker, schema, reference and metrics follow.
 
-mod given;
+mod auth;
+mod github;
 
 pub mod cloud_run_deploy;
 pub mod dialogflow_fulfill;

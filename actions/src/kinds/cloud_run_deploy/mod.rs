@@ -1,10 +1,15 @@
 //! `cloud-run/deploy`: a new revision of a service that gets traffic only once it serves.
 
+mod create;
+mod plan;
+mod steps;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given;
 
 /// The action.
 pub struct CloudRunDeploy;
@@ -71,11 +76,12 @@ impl Action for CloudRunDeploy {
         &SPEC
     }
 
-    fn prepare(&self, _call: Call) -> Result<Intent, Why> {
-        todo!()
+    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+        plan::prepare(call)
     }
 
-    async fn run(&self, _context: &Context<'_>, _intent: &Intent) -> Result<Outcome, Failure> {
-        todo!()
+    async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
+        let plan: plan::Plan = given::plan(intent)?;
+        steps::Deploy::resume(context, &plan)?.run().await
     }
 }

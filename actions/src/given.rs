@@ -1,28 +1,42 @@
 //! Reads what a call was given. The checker has seen it before, but a plan must not rest on that: what does not fit is a reason.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::action::{Call, Why};
+use crate::action::{Call, Failure, Intent, Why};
 
 /// An object from a call, and what messages call it.
 #[derive(Clone, Copy)]
-pub(super) struct Given<'a> {
+pub(crate) struct Given<'a> {
     place: &'static str,
     values: Option<&'a Map<String, Value>>,
 }
 
+/// The plan that `prepare` made; one that cannot be read comes from another version of this program.
+pub(crate) fn plan<T: DeserializeOwned>(intent: &Intent) -> Result<T, Failure> {
+    serde_json::from_value(intent.plan.clone())
+        .map_err(|error| Failure::last("invalid", format!("The plan of this step cannot be read by this version: {error}")))
+}
+
+/// A call with its plan.
+pub(crate) fn intent(call: Call, plan: &impl Serialize, summary: String) -> Result<Intent, Why> {
+    let plan = serde_json::to_value(plan).map_err(|error| invalid(error.to_string()))?;
+    Ok(Intent { call, plan, summary })
+}
+
 /// The parameters of a call.
-pub(super) fn params(call: &Call) -> Given<'_> {
+pub(crate) fn params(call: &Call) -> Given<'_> {
     Given { place: "with", values: Some(&call.params) }
 }
 
 /// The operator's settings of the call's target, which must be of this kind.
-pub(super) fn target<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
+pub(crate) fn target<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
     settings("target", call.target.as_ref(), kind)
 }
 
 /// The operator's settings of the call's connection, which must be of this kind.
-pub(super) fn connection<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
+pub(crate) fn connection<'a>(call: &'a Call, kind: &str) -> Result<Given<'a>, Why> {
     settings("connection", call.connection.as_ref(), kind)
 }
 
@@ -36,12 +50,12 @@ fn settings<'a>(place: &'static str, value: Option<&'a Value>, kind: &str) -> Re
 }
 
 /// The reason for a call that cannot be carried out as it is written.
-pub(super) fn invalid(message: impl Into<String>) -> Why {
+pub(crate) fn invalid(message: impl Into<String>) -> Why {
     Why::new("invalid", message)
 }
 
 impl<'a> Given<'a> {
-    pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
         self.values.and_then(|values| values.get(name)).filter(|value| !value.is_null())
     }
 
@@ -49,7 +63,7 @@ impl<'a> Given<'a> {
         invalid(format!("`{}.{name}` must be {wanted}", self.place))
     }
 
-    pub(super) fn optional_text(&self, name: &str) -> Result<Option<&'a str>, Why> {
+    pub(crate) fn optional_text(&self, name: &str) -> Result<Option<&'a str>, Why> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -57,11 +71,11 @@ impl<'a> Given<'a> {
         }
     }
 
-    pub(super) fn text(&self, name: &str) -> Result<&'a str, Why> {
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str, Why> {
         self.optional_text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| self.fault(name, "a text that is not empty"))
     }
 
-    pub(super) fn optional_int(&self, name: &str) -> Result<Option<i64>, Why> {
+    pub(crate) fn optional_int(&self, name: &str) -> Result<Option<i64>, Why> {
         match self.value(name) {
             None => Ok(None),
             Some(value) => value.as_i64().map(Some).ok_or_else(|| self.fault(name, "a whole number")),
@@ -69,21 +83,33 @@ impl<'a> Given<'a> {
     }
 
     /// A whole number within bounds.
-    pub(super) fn int_within(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Why> {
+    pub(crate) fn int_within(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Why> {
         match self.optional_int(name)? {
             Some(number) if !(least..=most).contains(&number) => Err(self.fault(name, &format!("between {least} and {most}"))),
             number => Ok(number),
         }
     }
 
-    pub(super) fn flag(&self, name: &str) -> Result<bool, Why> {
+    pub(crate) fn optional_flag(&self, name: &str) -> Result<Option<bool>, Why> {
         match self.value(name) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| self.fault(name, "true or false")),
+            None => Ok(None),
+            Some(value) => value.as_bool().map(Some).ok_or_else(|| self.fault(name, "true or false")),
         }
     }
 
-    pub(super) fn optional_object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Why> {
+    /// False if it is not given.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Why> {
+        self.optional_flag(name).map(Option::unwrap_or_default)
+    }
+
+    pub(crate) fn one_of(&self, name: &str, words: &[&str]) -> Result<Option<&'a str>, Why> {
+        match self.optional_text(name)? {
+            Some(word) if !words.contains(&word) => Err(self.fault(name, &format!("one of {}", words.join(", ")))),
+            word => Ok(word),
+        }
+    }
+
+    pub(crate) fn optional_object(&self, name: &str) -> Result<Option<&'a Map<String, Value>>, Why> {
         match self.value(name) {
             None => Ok(None),
             Some(Value::Object(values)) => Ok(Some(values)),
@@ -91,18 +117,18 @@ impl<'a> Given<'a> {
         }
     }
 
-    pub(super) fn inner(&self, name: &'static str) -> Result<Option<Given<'a>>, Why> {
+    pub(crate) fn inner(&self, name: &'static str) -> Result<Option<Given<'a>>, Why> {
         Ok(self.optional_object(name)?.map(|values| Given { place: name, values: Some(values) }))
     }
 
-    pub(super) fn optional_texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, Why> {
+    pub(crate) fn optional_texts(&self, name: &str) -> Result<Option<Vec<&'a str>>, Why> {
         let Some(value) = self.value(name) else { return Ok(None) };
         let texts = value.as_array().and_then(|list| list.iter().map(Value::as_str).collect::<Option<Vec<_>>>());
         texts.map(Some).ok_or_else(|| self.fault(name, "a list of texts"))
     }
 
     /// A length of time, as `90s`, `15m`, `2h`, `500ms`, or whole seconds.
-    pub(super) fn duration(&self, name: &str) -> Result<Option<std::time::Duration>, Why> {
+    pub(crate) fn duration(&self, name: &str) -> Result<Option<std::time::Duration>, Why> {
         let wanted = "a length of time such as `30s` or `5m`";
         match self.value(name) {
             None => Ok(None),

@@ -1,0 +1,22 @@
+//! Cloud Run Admin API v2, as the kinds that change a service use it.
+
+mod api;
+mod conditions;
+mod target;
+pub(crate) mod traffic;
+
+pub(crate) use api::{Api, Ended, already_exists, is_conflict, pause};
+pub(crate) use conditions::{Readiness, cause, readiness};
+pub(crate) use target::Target;
+
+use serde_json::Value;
+
+/// The last segment of a full resource name.
+pub(crate) fn short(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// A field of a resource as text; empty if it is not there.
+pub(crate) fn text<'a>(resource: &'a Value, field: &str) -> &'a str {
+    resource.get(field).and_then(Value::as_str).unwrap_or_default()
+}

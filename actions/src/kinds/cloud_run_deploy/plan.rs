@@ -1,0 +1,228 @@
+//! What a deploy will do, derived from the call alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::action::{Call, Intent, Why};
+use crate::cloud_run::Target;
+use crate::given::{self, invalid};
+use crate::registry::Image;
+
+/// A tag and the name of its service together make one label of a host name.
+const TAG_AND_SERVICE: usize = 46;
+
+/// The plan of one deploy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) target: Target,
+    pub(super) image: Image,
+    /// How long to wait for the image.
+    pub(super) wait: Duration,
+    /// The name its revision will have, the same on every attempt.
+    pub(super) revision: String,
+    /// The tag it has at least until it gets traffic.
+    pub(super) tag: String,
+    /// Whether the rule asked for the tag, so that it stays.
+    pub(super) keep_tag: bool,
+    pub(super) percent: i64,
+    pub(super) health: Option<Health>,
+    pub(super) rollback: bool,
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// `health:`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Health {
+    pub(super) path: String,
+    /// Any 2xx if none is given.
+    pub(super) status: Option<u16>,
+    pub(super) attempts: u32,
+    pub(super) every: Duration,
+}
+
+pub(super) fn prepare(call: Call) -> Result<Intent, Why> {
+    let given = given::params(&call);
+    let target = Target::read(&call)?;
+    let image = Image::parse(given.text("image")?)
+        .map_err(|fault| invalid(format!("`with.image` is not the name of an image: {fault}")))?;
+    if !image.is_allowed(&target.images) {
+        let message =
+            format!("`{}` is not among the images that the target may run ({})", image.name(), target.images.join(", "));
+        return Err(Why::new("image-not-allowed", message));
+    }
+    let asked_tag = given.optional_text("tag")?;
+    let percent = given.int_within("traffic", 0, 100)?.unwrap_or(if target.tags_only { 0 } else { 100 });
+    check_tag(asked_tag, percent, &target)?;
+    let short = short_hash(&call.key);
+    let plan = Plan {
+        wait: given.duration("wait-for-image")?.unwrap_or_default(),
+        revision: format!("{}-{short}", target.service),
+        tag: asked_tag.map_or_else(|| format!("d{}", short.get(..7).unwrap_or(&short)), str::to_owned),
+        keep_tag: asked_tag.is_some(),
+        percent,
+        health: health(&given)?,
+        rollback: given.flag("rollback")?,
+        labels: labels(&call)?,
+        image,
+        target,
+    };
+    let summary = summary(&plan);
+    given::intent(call, &plan, summary)
+}
+
+fn summary(plan: &Plan) -> String {
+    let reference =
+        if plan.image.digest.is_some() { format!("@{}", plan.image.reference()) } else { format!(":{}", plan.image.reference()) };
+    let what = format!("deploy {}{reference} to {} as {}", plan.image.name(), plan.target.name(), plan.revision);
+    if plan.percent == 0 {
+        format!("{what}, tag {}, no traffic", plan.tag)
+    } else {
+        format!("{what}, {} % of the traffic", plan.percent)
+    }
+}
+
+/// The part of names that tells one call from all others.
+fn short_hash(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes())).chars().take(10).collect()
+}
+
+fn check_tag(tag: Option<&str>, percent: i64, target: &Target) -> Result<(), Why> {
+    if target.tags_only && percent != 0 {
+        return Err(invalid("the target is for previews (`tags-only`): `with.traffic` must be 0"));
+    }
+    let Some(tag) = tag else {
+        return if percent == 0 {
+            Err(invalid("with `traffic: 0` a `tag` is needed, or nobody could reach the revision"))
+        } else {
+            Ok(())
+        };
+    };
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = tag.bytes().all(letters) && tag.starts_with(|first: char| first.is_ascii_lowercase()) && !tag.ends_with('-');
+    if !fits {
+        return Err(invalid(
+            "`with.tag` has lower-case letters, digits and hyphens, begins with a letter and does not end with a hyphen",
+        ));
+    }
+    if tag.len() + target.service.len() > TAG_AND_SERVICE {
+        return Err(invalid(format!(
+            "`with.tag` and the name of the service must not be longer than {TAG_AND_SERVICE} characters together"
+        )));
+    }
+    Ok(())
+}
+
+fn health(given: &given::Given<'_>) -> Result<Option<Health>, Why> {
+    let Some(inner) = given.inner("health")? else { return Ok(None) };
+    let path = inner.text("path")?;
+    let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
+    if !path.starts_with('/') || path.starts_with("//") || !plain {
+        return Err(invalid("`health.path` begins with one slash and holds no spaces, `\\` or `#`"));
+    }
+    let status = inner.int_within("status", 100, 599)?.and_then(|status| u16::try_from(status).ok());
+    let attempts = inner.int_within("attempts", 1, 1000)?.unwrap_or(10);
+    let every = inner.duration("every")?.unwrap_or(Duration::from_secs(3));
+    Ok(Some(Health { path: path.to_owned(), status, attempts: u32::try_from(attempts).unwrap_or(1), every }))
+}
+
+/// The rule's labels, over those that every deploy sets.
+fn labels(call: &Call) -> Result<BTreeMap<String, String>, Why> {
+    let mut labels = BTreeMap::from([("managed-by".to_owned(), "declic".to_owned())]);
+    if let Some(sha) = call.origin.sha.as_deref().map(str::to_ascii_lowercase).filter(|sha| is_label_value(sha)) {
+        labels.insert("commit-sha".into(), sha);
+    }
+    for (name, value) in given::params(call).optional_object("labels")?.into_iter().flatten() {
+        let value = match value {
+            Value::String(text) => text.to_ascii_lowercase(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(flag) => flag.to_string(),
+            _ => return Err(invalid(format!("the label `{}` must be text", crate::http::shown(name)))),
+        };
+        if !is_label_value(name) || !name.starts_with(|first: char| first.is_ascii_lowercase()) || !is_label_value(&value) {
+            return Err(invalid(format!(
+                "the label `{}` has characters that labels cannot have: lower-case letters, digits, `_` and `-`, at most 63, the name begins with a letter",
+                crate::http::shown(name)
+            )));
+        }
+        labels.insert(name.clone(), value);
+    }
+    Ok(labels)
+}
+
+fn is_label_value(text: &str) -> bool {
+    text.len() <= 63 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn call(with: Value, target: Value) -> Call {
+        let mut settings =
+            json!({ "type": "cloud-run", "project": "p", "region": "r", "service": "web", "images": ["e.dev/b/web/*"] });
+        settings.as_object_mut().unwrap().extend(target.as_object().unwrap().clone());
+        let mut params = json!({ "target": "web_staging", "image": "e.dev/b/web/web:main" });
+        params.as_object_mut().unwrap().extend(with.as_object().unwrap().clone());
+        Call {
+            key: "d1-deploy-1".into(),
+            params: params.as_object().unwrap().clone(),
+            target: Some(settings),
+            connection: None,
+            origin: crate::action::Origin { sha: Some("0123ABC".into()), ..Default::default() },
+        }
+    }
+
+    fn plan(with: Value, target: Value) -> Result<Plan, String> {
+        prepare(call(with, target)).map(|intent| serde_json::from_value(intent.plan).unwrap()).map_err(|why| why.message)
+    }
+
+    #[test]
+    fn names_follow_from_the_call_and_are_valid() {
+        let one = plan(json!({}), json!({})).unwrap();
+        let again = plan(json!({}), json!({})).unwrap();
+        assert_eq!((&one.revision, &one.tag), (&again.revision, &again.tag));
+        assert!(one.revision.starts_with("web-") && one.revision.len() <= 63);
+        assert!(one.tag.starts_with('d') && !one.keep_tag);
+        let mut other = call(json!({}), json!({}));
+        other.key = "d2-deploy-1".into();
+        assert_ne!(prepare(other).unwrap().plan["revision"], one.revision);
+    }
+
+    #[test]
+    fn what_the_target_does_not_allow_is_refused_before_anything_runs() {
+        for (with, target, fault) in [
+            (json!({ "image": "evil.dev/b/web/web:main" }), json!({}), "not among the images"),
+            (json!({ "image": "e.dev/b/web/../x" }), json!({}), "not the name of an image"),
+            (json!({ "tag": "pr-1" }), json!({ "tags-only": true }), ""),
+            (json!({ "tag": "pr-1", "traffic": 1 }), json!({ "tags-only": true }), "must be 0"),
+            (json!({}), json!({ "tags-only": true }), "a `tag` is needed"),
+            (json!({ "tag": "Pr" }), json!({}), "lower-case"),
+            (json!({ "tag": "a".repeat(44) }), json!({}), "46"),
+            (json!({ "traffic": 101 }), json!({}), "between 0 and 100"),
+            (json!({ "health": { "path": "x" } }), json!({}), "one slash"),
+            (json!({ "health": { "path": "//evil.dev/" } }), json!({}), "one slash"),
+            (json!({ "health": { "path": "/ok", "status": 99 } }), json!({}), "between 100 and 599"),
+            (json!({ "labels": { "Run.googleapis.com/x": "y" } }), json!({}), "labels cannot have"),
+            (json!({}), json!({ "type": "pubsub" }), "of type `pubsub`"),
+            (json!({}), json!({ "region": "r/../x" }), "characters"),
+            (json!({ "wait-for-image": "soon" }), json!({}), "length of time"),
+        ] {
+            match plan(with.clone(), target) {
+                Ok(_) => assert!(fault.is_empty(), "{with} was accepted"),
+                Err(message) => assert!(!fault.is_empty() && message.contains(fault), "{with}: {message}"),
+            }
+        }
+    }
+
+    #[test]
+    fn labels_name_the_commit_and_who_manages_it() {
+        let plan = plan(json!({ "labels": { "pushed-tag": "Main" } }), json!({})).unwrap();
+        let labels: Vec<(&str, &str)> = plan.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(labels, [("commit-sha", "0123abc"), ("managed-by", "declic"), ("pushed-tag", "main")]);
+    }
+}

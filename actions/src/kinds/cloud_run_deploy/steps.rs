@@ -1,0 +1,365 @@
+//! The deploy itself, step by step. Every step looks at the service before it changes it, so an attempt can begin anywhere:
+//! what an earlier one did is found by the revision's name, and `State` says what cannot be seen from outside.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::action::{Context, Failure, Outcome, Why};
+use crate::cloud_run::traffic::{self, Share};
+use crate::cloud_run::{Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
+use crate::http::{HttpError, Method, Request};
+use crate::kinds::cloud_run_deploy::create;
+use crate::kinds::cloud_run_deploy::plan::{Health, Plan};
+use crate::registry::{Found, look_up};
+
+/// Time kept for putting things back: a quarter of the step's, at most this.
+const RESERVE: Duration = Duration::from_secs(45);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_IMAGE_PAUSE: Duration = Duration::from_secs(10);
+const CONFLICTS: u32 = 6;
+
+/// What a later attempt must know.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct State {
+    /// What the image's name meant when the deploy began.
+    digest: Option<String>,
+    /// The allocation before the revision was made, saved before it is.
+    before: Option<Vec<Share>>,
+    /// The operation that makes it.
+    operation: Option<String>,
+    /// The traffic may have been shifted.
+    shifting: bool,
+    /// It has failed and is being put back.
+    failing: Option<Why>,
+}
+
+/// One attempt.
+pub(super) struct Deploy<'a> {
+    context: &'a Context<'a>,
+    plan: &'a Plan,
+    api: Api<'a>,
+    state: State,
+    /// An earlier attempt may have asked for the shift.
+    shifted_before: bool,
+    /// The end of everything but putting back.
+    until: Instant,
+}
+
+impl<'a> Deploy<'a> {
+    pub(super) fn resume(context: &'a Context<'a>, plan: &'a Plan) -> Result<Self, Failure> {
+        let state: State = match &context.saved {
+            None => State::default(),
+            Some(saved) => serde_json::from_value(saved.clone())
+                .map_err(|error| Failure::last("invalid", format!("What an earlier attempt saved cannot be read: {error}")))?,
+        };
+        let left = context.deadline.saturating_duration_since(Instant::now());
+        let until = context.deadline.checked_sub(RESERVE.min(left / 4)).unwrap_or(context.deadline);
+        let shifted_before = state.shifting;
+        Ok(Self { context, plan, api: Api::new(context, &plan.target), state, shifted_before, until })
+    }
+
+    pub(super) async fn run(mut self) -> Result<Outcome, Failure> {
+        if let Some(why) = self.state.failing.clone() {
+            return Err(self.put_back(why).await);
+        }
+        let digest = self.image().await?;
+        if self.shifted_before {
+            // It was found healthy before; asking again now would ask the traffic that it may have already.
+            return self.shift(digest, String::new()).await;
+        }
+        self.create(&digest).await?;
+        match self.serve().await {
+            Ok(address) => self.shift(digest, address).await,
+            Err(Failure::Final { why }) if self.plan.rollback => {
+                self.state.failing = Some(why.clone());
+                self.save().await?;
+                Err(self.put_back(why).await)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn save(&self) -> Result<(), Failure> {
+        let saved = serde_json::to_value(&self.state).map_err(|error| Failure::last("invalid", error.to_string()))?;
+        self.context.progress.save(saved).await
+    }
+
+    fn stage(&self, name: &'static str, line: &str) {
+        self.context.progress.stage(name, line);
+    }
+
+    /// The digest of the image, waited for if it is not there yet.
+    async fn image(&mut self) -> Result<String, Failure> {
+        if let Some(digest) = self.state.digest.clone() {
+            return Ok(digest);
+        }
+        let patience = self.until.min(Instant::now() + self.plan.wait);
+        let account = self.plan.target.deploy_as.as_deref();
+        let mut looks = 0;
+        let digest = loop {
+            match look_up(self.context, account, &self.plan.image, self.until).await {
+                Ok(Found::Digest(digest)) => break digest,
+                Ok(Found::Missing) if Instant::now() >= patience => return Err(self.missing()),
+                Err(failure) if matches!(failure, Failure::Final { .. }) || Instant::now() >= patience => return Err(failure),
+                Ok(Found::Missing) | Err(_) => {}
+            }
+            looks += 1;
+            let pause = Duration::from_millis(100).saturating_mul(1 << looks.min(8)).min(LONGEST_IMAGE_PAUSE);
+            sleep(pause.min(patience.saturating_duration_since(Instant::now()))).await;
+        };
+        self.state.digest = Some(digest.clone());
+        self.save().await?;
+        self.stage("image resolved", &format!("{} is {digest}", self.plan.image.reference()));
+        Ok(digest)
+    }
+
+    fn missing(&self) -> Failure {
+        let image = format!("{} ({})", self.plan.image.name(), self.plan.image.reference());
+        let message = if self.plan.wait.is_zero() {
+            format!("The image {image} does not exist; if it is still being built, set `wait-for-image`")
+        } else {
+            format!("The image {image} did not appear within {} s", self.plan.wait.as_secs())
+        };
+        Failure::last("image-missing", message)
+    }
+
+    /// Makes the revision, unless an earlier attempt did.
+    async fn create(&mut self, digest: &str) -> Result<(), Failure> {
+        let image = self.plan.image.at(digest);
+        let mut conflicts = 0;
+        loop {
+            // Known to be made, or perhaps: `before` is saved ahead of the request that makes it.
+            if self.state.operation.is_some() {
+                return Ok(());
+            }
+            if self.state.before.is_some() && self.api.revision(&self.plan.revision, self.until).await?.is_some() {
+                self.stage("revision created", &self.plan.revision);
+                return Ok(());
+            }
+            let service = self.api.service(self.until).await?;
+            let before = traffic::pinned(&service);
+            self.check_tags(&before)?;
+            let change = create::change(&service, self.plan, &image, &before).map_err(|why| Failure::Final { why })?;
+            self.state.before = Some(before);
+            self.save().await?;
+            match self.api.patch(&service, change, self.until).await {
+                Ok(operation) => {
+                    self.state.operation = Some(operation);
+                    self.save().await?;
+                    self.stage("revision created", &self.plan.revision);
+                    return Ok(());
+                }
+                // The name follows from the call: whoever made it was this call.
+                Err(error) if already_exists(&error) && self.exists().await? => {}
+                Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
+                    conflicts += 1;
+                    sleep(pause(conflicts)).await;
+                }
+                Err(error) => return Err(self.api.conflicted(error)),
+            }
+        }
+    }
+
+    async fn exists(&self) -> Result<bool, Failure> {
+        Ok(self.api.revision(&self.plan.revision, self.until).await?.is_some())
+    }
+
+    fn check_tags(&self, before: &[Share]) -> Result<(), Failure> {
+        let tags = create::other_tags(before, &self.plan.tag);
+        match self.plan.target.max_tags {
+            Some(most) if self.plan.keep_tag && i64::try_from(tags).unwrap_or(i64::MAX) >= most => Err(Failure::last(
+                "too-many-tags",
+                format!("The service has {tags} tags and the target allows {most}; remove the tags of previews that are done"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until the revision serves at its own address; gives that.
+    async fn serve(&self) -> Result<String, Failure> {
+        let waited = match &self.state.operation {
+            Some(operation) => self.api.wait(operation, self.until).await?,
+            None => Ended::Forgotten,
+        };
+        let mut looks = 0;
+        loop {
+            let Some(revision) = self.api.revision(&self.plan.revision, self.until).await? else {
+                return Err(Failure::last("not-ready", self.without_revision(&waited)));
+            };
+            match (readiness(&revision), &waited) {
+                (Readiness::Ready, _) => break,
+                (Readiness::Failed(why), _) => return Err(Failure::Final { why }),
+                (Readiness::Pending, Ended::Failed(message)) => {
+                    return Err(Failure::Final { why: cause(&json!({ "message": message })) });
+                }
+                (Readiness::Pending, Ended::Late) => return Err(late()),
+                (Readiness::Pending, Ended::Succeeded | Ended::Forgotten) => {}
+            }
+            looks += 1;
+            if self.until.saturating_duration_since(Instant::now()) < pause(looks) {
+                return Err(late());
+            }
+            sleep(pause(looks)).await;
+        }
+        self.stage("ready", &self.plan.revision);
+        let address = self.own_address().await?;
+        if let Some(health) = &self.plan.health {
+            self.check_health(health, &address).await?;
+        }
+        Ok(address)
+    }
+
+    fn without_revision(&self, waited: &Ended) -> String {
+        match waited {
+            Ended::Failed(message) => format!("Cloud Run did not make the revision: {message}"),
+            _ => format!("The revision `{}` is gone; somebody deleted it", self.plan.revision),
+        }
+    }
+
+    /// The address behind the revision's tag. It is gone if an earlier attempt shifted the traffic already and the tag was
+    /// only for the time until then; the service's own address will do then.
+    async fn own_address(&self) -> Result<String, Failure> {
+        let (revision, tag) = (&self.plan.revision, &self.plan.tag);
+        let found = self.api.until(self.until, |service| {
+            let written = traffic::read(service);
+            let done = traffic::percent_of(&written, revision) > 0 || !traffic::has_candidate(&written, revision, tag);
+            let address = traffic::tag_address(service, revision, tag);
+            address.or_else(|| done.then(|| text(service, "uri"))).map(str::to_owned)
+        });
+        found.await?.ok_or_else(|| Failure::last("not-ready", "The revision is ready, but its tag got no address in time"))
+    }
+
+    async fn check_health(&self, health: &Health, address: &str) -> Result<(), Failure> {
+        let url = format!("{}{}", address.trim_end_matches('/'), health.path);
+        let mut last = String::new();
+        for attempt in 1..=health.attempts {
+            let deadline = self.until.min(Instant::now() + HEALTH_TIMEOUT);
+            let request = Request::to(Method::GET, &url, deadline).expect_any().cap(256 * 1024);
+            last = match self.context.clients.http.send(request).await {
+                Ok(answer) if health.status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status) => {
+                    self.stage("healthy", &format!("{} answered {}", health.path, answer.status));
+                    return Ok(());
+                }
+                Ok(answer) => format!("answered {}", answer.status),
+                // A long page is an answer too, but its status is not known to be right.
+                Err(error @ (HttpError::Refused(_) | HttpError::Invalid(_))) => {
+                    return Err(error.into_failure("The revision's own address"));
+                }
+                Err(HttpError::Timeout) => "did not answer in time".into(),
+                Err(error) => error.to_string(),
+            };
+            if attempt == health.attempts || self.until.saturating_duration_since(Instant::now()) < health.every {
+                last = format!("{last} ({attempt} attempts)");
+                break;
+            }
+            sleep(health.every).await;
+        }
+        let wanted = health.status.map_or_else(|| "2xx".to_owned(), |status| status.to_string());
+        Err(Failure::last("unhealthy", format!("The new revision is not healthy: {} {last}, wanted {wanted}", health.path)))
+    }
+
+    /// Gives the revision its traffic, checks that it has it, and reports.
+    async fn shift(mut self, digest: String, address: String) -> Result<Outcome, Failure> {
+        if self.plan.percent == 0 {
+            return Ok(self.outcome(digest, address));
+        }
+        if !self.state.shifting {
+            self.state.shifting = true;
+            self.save().await?;
+        }
+        // From here on the traffic may have moved: the whole time that is left is for seeing it through.
+        let until = self.context.deadline;
+        if let Some(operation) = self.api.change_traffic(until, |service| self.shifted(service)).await? {
+            self.api.wait(&operation, until).await?;
+        }
+        let settled = self.api.until(until, |service| {
+            let moving = service.get("reconciling").and_then(Value::as_bool).unwrap_or(false);
+            let there = traffic::routed(service, &self.plan.revision) >= self.plan.percent;
+            (there && !moving).then(|| text(service, "uri").to_owned())
+        });
+        match settled.await? {
+            Some(address) => {
+                self.stage("traffic shifted", &format!("{} has {} %", self.plan.revision, self.plan.percent));
+                Ok(self.outcome(digest, address))
+            }
+            None => Err(Failure::retry("timeout", "The traffic was not shifted in time; another attempt goes on from here")),
+        }
+    }
+
+    /// The new allocation, or `None` if it is there already.
+    fn shifted(&self, service: &Value) -> Result<Option<Value>, Failure> {
+        let (revision, tag) = (self.plan.revision.as_str(), self.plan.tag.as_str());
+        let now = traffic::read(service);
+        if traffic::percent_of(&now, revision) == self.plan.percent
+            && (self.plan.keep_tag || !traffic::has_candidate(&now, revision, tag))
+        {
+            return Ok(None);
+        }
+        let before = self.state.before.as_deref().unwrap_or_default();
+        let moved = self.shifted_before && traffic::weights(&now) != traffic::weights(before);
+        if moved || !traffic::has_candidate(&now, revision, tag) {
+            // Putting an older revision over what somebody chose since would be worse than not finishing.
+            let message = "Somebody else moved the traffic of the service while this deploy was under way; it was left alone";
+            return Err(Failure::last("superseded", message));
+        }
+        Ok(Some(traffic::write(&traffic::shifted(&now, revision, self.plan.percent, tag, self.plan.keep_tag))))
+    }
+
+    fn outcome(&self, digest: String, address: String) -> Outcome {
+        let before = self.state.before.as_deref().unwrap_or_default();
+        let summary = match self.plan.percent {
+            0 => format!("{} is at {address}", self.plan.revision),
+            percent => format!("{} serves {percent} % of {}", self.plan.revision, self.plan.target.service),
+        };
+        let outputs = json!({
+            "url": address,
+            "revision": self.plan.revision,
+            "previous_revision": traffic::main_revision(before),
+            "digest": digest,
+            "rolled_back": false,
+        });
+        Outcome { outputs, summary, url: Some(address) }
+    }
+
+    /// Puts the traffic back and takes the tag away; gives the failure that the step ends with.
+    async fn put_back(&self, mut why: Why) -> Failure {
+        let before = self.state.before.as_deref().unwrap_or_default();
+        let (revision, tag) = (self.plan.revision.as_str(), self.plan.tag.as_str());
+        let until = self.context.deadline;
+        let edit = |service: &Value| {
+            let now = traffic::read(service);
+            if !now.iter().any(|share| share.is(revision)) {
+                return Ok(None);
+            }
+            Ok(Some(traffic::write(&traffic::restored(&now, before, revision, tag))))
+        };
+        let result = match self.api.change_traffic(until, edit).await {
+            // The operation itself reports the revision that failed; what counts is what is routed.
+            Ok(Some(operation)) => self.api.wait(&operation, until).await.map(|_| ()),
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(()) => {
+                why.rolled_back = true;
+                self.stage("rolled back", "the traffic is as it was before");
+                Failure::Final { why }
+            }
+            Err(Failure::Retry { after, why: problem }) => {
+                why.message = format!("{}. Putting the traffic back is not done yet: {}", why.message, problem.message);
+                Failure::Retry { after, why }
+            }
+            Err(Failure::Final { why: problem }) => {
+                why.message = format!("{}. Putting the traffic back failed as well: {}", why.message, problem.message);
+                Failure::Final { why }
+            }
+        }
+    }
+}
+
+fn late() -> Failure {
+    Failure::last("timeout", "The new revision was not ready in time")
+}

@@ -1,0 +1,7 @@
+//! Images: their names, and what a registry says about them.
+
+mod image;
+mod lookup;
+
+pub(crate) use image::Image;
+pub(crate) use lookup::{Found, look_up};
