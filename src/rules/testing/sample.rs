@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Happening;
 use crate::event::Event;
+use crate::matching;
 use crate::rules::registry::{self, ACTOR, Declares, EventSpec, REPOSITORY};
 use crate::rules::shapes;
 use crate::rules::types::Type;
@@ -80,12 +81,19 @@ pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Op
         }
         context
     };
+    let mut actor = context(ACTOR, &happening.actor);
+    // Whoever acts in a sample is in every team and group, unless the test says in which.
+    for (person, groups) in [(Some(&mut actor), "teams"), (fields.get_mut("user"), "groups")] {
+        if let Some(person) = person.and_then(Value::as_object_mut) {
+            person.entry(groups).or_insert_with(|| json!([matching::EVERY_GROUP]));
+        }
+    }
     Some(Event {
         kind: spec.name.to_owned(),
         source: source.to_owned(),
         event: fields,
         repo: repository(context(REPOSITORY, &happening.repo), &happening.repo),
-        actor: context(ACTOR, &happening.actor),
+        actor,
         delivery: json!({ "id": "sample", "source": source, "received_at": MOMENT, "replay": false }),
     })
 }

@@ -1,17 +1,21 @@
 //! Which rules an event starts, and why the others do not. Pure.
 
+mod allow;
+mod arguments;
+mod filter;
+mod index;
+mod look;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
-use crate::rules::expr::{self, Reason};
-use crate::rules::model::{Rule, RuleSet};
+use crate::rules::expr::Reason;
+use crate::rules::model::Rule;
 
-/// Rules by (source, event, repository), so that a delivery looks only at those that could start.
-pub struct Index {
-    set: Arc<RuleSet>,
-}
+pub(crate) use allow::EVERY_GROUP;
+pub use index::Index;
+pub use look::environment;
 
 /// What became of one rule for one event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,7 +60,7 @@ pub struct Check {
 }
 
 /// The decision over all rules that were looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decisions {
     /// Rules that start, in order.
     pub matched: Vec<Arc<Rule>>,
@@ -64,31 +68,19 @@ pub struct Decisions {
     pub traces: Vec<Trace>,
 }
 
-impl Index {
-    /// Builds it once for a rule set.
-    pub fn new(set: Arc<RuleSet>) -> Self {
-        Self { set }
-    }
-
-    /// The rules behind it.
-    pub fn rules(&self) -> &Arc<RuleSet> {
-        &self.set
-    }
-
-    /// Must an event of this kind be decoded with its payload?
-    pub fn reads_payload(&self, event_kind: &str) -> bool {
-        self.set.rules.iter().any(|rule| rule.reads_payload && rule.triggers.iter().any(|trigger| trigger.event == event_kind))
-    }
-
-    /// Holds an event against every rule that could start.
-    pub fn decide(&self, event: &Event) -> Decisions {
-        let _ = event;
-        todo!()
+impl Decisions {
+    /// Files what became of a rule.
+    fn add(&mut self, rule: &Arc<Rule>, trace: Trace) {
+        if trace.verdict == Verdict::Matched {
+            self.matched.push(Arc::clone(rule));
+        }
+        self.traces.push(trace);
     }
 }
 
-/// The root names that the rule's expressions read for this event: `event`, `repo`, `actor`, `delivery`, `vars`.
-pub fn environment(rule: &Rule, event: &Event) -> Result<expr::Environment, expr::EvaluationError> {
-    let _ = (rule, event);
-    todo!()
+impl Check {
+    /// A check without parts.
+    fn new(holds: bool, text: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { holds, text: text.into(), found: found.into(), reason: None, hint: None }
+    }
 }
