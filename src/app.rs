@@ -1,1 +1,247 @@
-//! app
+//! Puts the parts together: settings in, a running service out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use declic_actions::action::Clients;
+use declic_actions::github::{GitHub, GitHubSettings};
+use declic_actions::google::{Google, GoogleSettings};
+use declic_actions::http::{Http, HttpSettings};
+use declic_actions::kinds;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use crate::clock::Timestamp;
+use crate::journal::Journal;
+use crate::journal::crash::Faults;
+use crate::journal::sqlite::{Options, Sqlite};
+use crate::receive::{self, Front, Limits, Parts, Readiness};
+use crate::reload::{self, Rules};
+use crate::report::metrics::Metrics;
+use crate::run::observe::Observer;
+use crate::run::{Engine, EngineParts, Policy};
+use crate::settings::Settings;
+use crate::sources::{self, Source};
+
+/// How long a secret may take to come from Secret Manager at the start.
+const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The store is asked this often whether it takes writes.
+const PROBE_EVERY: Duration = Duration::from_secs(2);
+
+/// A service that is ready to serve.
+pub struct Service {
+    front: Arc<Front>,
+    engine: Engine,
+    observer: Observer,
+    journal: Arc<Sqlite>,
+    /// Watches the rule files and the store; ends with the service.
+    beside: JoinSet<()>,
+}
+
+/// Everything but listening: secrets, clients, rules, store, engine. The error is for a person and says what to mend.
+pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
+    let clients = clients(&mut settings).await?;
+    let folder = folder_of(&settings.file);
+    let metrics = Arc::new(Metrics::new());
+    let sources = build_sources(&settings)?;
+    let (rules, files) = Rules::load(folder, settings.rules.clone(), settings.offer.clone(), Arc::clone(&metrics))?;
+    let journal = Arc::new(open(&settings).await?);
+    rules.keep(journal.as_ref(), files).await?;
+    let rules = Arc::new(rules);
+    let observer = Observer::default();
+    let engine = Engine::start(EngineParts {
+        journal: journal.clone(),
+        sources: sources.iter().map(|source| (source.name().to_owned(), Arc::clone(source))).collect(),
+        rules: Arc::clone(rules.current()),
+        load: {
+            let offer = settings.offer.clone();
+            Arc::new(move |files| reload::rebuild(files, &offer))
+        },
+        actions: kinds::ALL,
+        clients,
+        offer: settings.offer.clone(),
+        secrets: newest(&settings),
+        metrics: Arc::clone(&metrics),
+        public_url: settings.public_url.clone(),
+        observer: observer.clone(),
+        policy: Policy { workers: settings.workers, keep: Some(settings.store.keep), ..Policy::default() },
+    });
+    let store_works = Arc::new(AtomicBool::new(true));
+    let mut beside = JoinSet::new();
+    beside.spawn(Arc::clone(&rules).watch(journal.clone()));
+    beside.spawn(probe(journal.clone(), Arc::clone(&store_works)));
+    let front = Front::new(Parts {
+        sources,
+        journal: journal.clone(),
+        metrics,
+        readiness: Arc::new(move || readiness(&rules, store_works.load(Ordering::Relaxed))),
+        wake: {
+            let dispatch = engine.dispatch();
+            let observer = observer.clone();
+            Arc::new(move |delivery: &str| {
+                observer.journaled(delivery);
+                dispatch.wake();
+            })
+        },
+        rest: None,
+        limits: Limits::default(),
+    })?;
+    Ok(Service { front: Arc::new(front), engine, observer, journal, beside })
+}
+
+impl Service {
+    /// Who tells what happens.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// The store, for looking into.
+    pub fn journal(&self) -> Arc<Sqlite> {
+        Arc::clone(&self.journal)
+    }
+
+    /// Serves until `stop` is done: then takes nothing new, lets what runs end within its time, and gives the rest back to the store.
+    pub async fn serve(mut self, listener: TcpListener, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let stopped = Arc::new(tokio::sync::Notify::new());
+        let drained = {
+            let stopped = Arc::clone(&stopped);
+            let engine = self.engine;
+            async move {
+                stopped.notified().await;
+                engine.drain().await;
+            }
+        };
+        let stop = async {
+            stop.await;
+            info!("stopping: nothing new is taken in, running steps get up to 10 seconds");
+            stopped.notify_one();
+        };
+        // Both at once: the 10 seconds that Cloud Run gives are for the two together.
+        let (served, ()) = tokio::join!(receive::serve(listener, self.front, stop), drained);
+        self.beside.shutdown().await;
+        served
+    }
+}
+
+/// The folder that relative paths of the settings are relative to.
+fn folder_of(file: &Path) -> PathBuf {
+    file.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+async fn clients(settings: &mut Settings) -> Result<Clients, String> {
+    let http = Http::new(HttpSettings {
+        allow: allowed(settings),
+        user_agent: concat!("declic/", env!("CARGO_PKG_VERSION")).to_owned(),
+    })?;
+    let google = Google::new(http.clone(), google_settings(settings)?, || Timestamp::now().seconds())?;
+    for (entry, name, previous) in settings.to_fetch() {
+        let deadline = Instant::now() + SECRETS_DEADLINE;
+        let value = google
+            .access_secret(&name, deadline)
+            .await
+            .map_err(|failure| format!("the secret `{entry}` cannot be had from Secret Manager: {}", failure.why().message))?;
+        settings.fetched(&entry, previous, value)?;
+    }
+    let github = GitHubSettings { api_url: settings.github.api_url.clone(), token: settings.github.token.clone() };
+    let github = GitHub::new(http.clone(), github)?;
+    Ok(Clients { http, google, github })
+}
+
+/// What may be reached though it is private: what `egress.allow` names, and the addresses of Google and GitHub that the operator wrote down.
+fn allowed(settings: &Settings) -> Vec<String> {
+    let real = GoogleSettings::default();
+    let google = &settings.google;
+    let mut allow = settings.egress_allow.clone();
+    let addresses = [
+        (google.run_url.as_str(), real.run_url.as_str()),
+        (&google.iam_credentials_url, &real.iam_credentials_url),
+        (&google.secret_manager_url, &real.secret_manager_url),
+        (google.registry_url.as_deref().unwrap_or_default(), ""),
+        (&settings.github.api_url, "https://api.github.com"),
+    ];
+    for (address, default) in addresses {
+        if address == default {
+            continue;
+        }
+        if let Ok(url) = url::Url::parse(address)
+            && let Some(host) = url.host_str()
+        {
+            allow.push(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")));
+        }
+    }
+    allow
+}
+
+fn google_settings(settings: &Settings) -> Result<GoogleSettings, String> {
+    let google = &settings.google;
+    let credentials = match &google.credentials {
+        Some(path) => {
+            let text = std::fs::read(path).map_err(|error| format!("the key file {} cannot be read: {error}", path.display()))?;
+            Some(declic_actions::secret::Secret::new(text))
+        }
+        None => None,
+    };
+    Ok(GoogleSettings {
+        run_url: google.run_url.clone(),
+        iam_credentials_url: google.iam_credentials_url.clone(),
+        secret_manager_url: google.secret_manager_url.clone(),
+        metadata_host: google.metadata_host.clone(),
+        registry_url: google.registry_url.clone(),
+        credentials,
+        ..GoogleSettings::default()
+    })
+}
+
+fn build_sources(settings: &Settings) -> Result<Vec<Arc<dyn Source>>, String> {
+    settings
+        .sources
+        .iter()
+        .map(|source| {
+            sources::build(source, &settings.secrets)
+                .map_err(|why| format!("{}: the source `{}` {why}", settings.file.display(), source.name))
+        })
+        .collect()
+}
+
+/// The newest value of each secret: what goes out. Older ones only verify what comes in.
+fn newest(settings: &Settings) -> BTreeMap<String, declic_actions::secret::Secret> {
+    settings.secrets.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone()))).collect()
+}
+
+async fn open(settings: &Settings) -> Result<Sqlite, String> {
+    let path = settings.store.path.clone();
+    let faults = settings.crash_at.map_or_else(Faults::default, Faults::abort_at);
+    let options = Options { faults, ..Options::default() };
+    tokio::task::spawn_blocking(move || Sqlite::open(&path, options))
+        .await
+        .map_err(|error| format!("opening the store broke off: {error}"))?
+        .map_err(|error| error.to_string())
+}
+
+async fn probe(journal: Arc<Sqlite>, works: Arc<AtomicBool>) {
+    loop {
+        let outcome = journal.probe().await;
+        let before = works.swap(outcome.is_ok(), Ordering::Relaxed);
+        match outcome {
+            Err(why) if before => error!("not ready: {why}"),
+            Ok(()) if !before => info!("ready again: the store takes writes"),
+            _ => {}
+        }
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+}
+
+fn readiness(rules: &Rules, store_works: bool) -> Readiness {
+    let set = rules.current().load();
+    let detail = json!({
+        "store": if store_works { "takes writes" } else { "does not take writes" },
+        "rules": { "revision": set.rules().revision, "count": set.rules().rules.len(), "fault": rules.fault() },
+    });
+    Readiness { ready: store_works, detail }
+}

@@ -22,6 +22,7 @@ pub mod json;
 pub mod matching;
 pub mod receive;
 pub mod reference;
+pub mod reload;
 pub mod report;
 pub mod rule_files;
 pub mod rules;

@@ -4,11 +4,25 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{Level, info};
+
+use super::{USAGE, WRONG, block_on, complain};
+use crate::app;
+use crate::rules::diagnostic::{Source, render};
+use crate::settings::{self, Environment, Loaded, Mode, Settings};
+use crate::telemetry::{self, Form};
+
 /// Arguments of `declic serve`.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  declic serve\n  declic serve --config /etc/declic/declic.yaml --listen 0.0.0.0:8080\n\nSIGHUP reads the rule files again; SIGTERM drains for up to 10 seconds."
-)]
+#[command(after_help = "\
+Examples:
+  declic serve
+  declic serve --config /etc/declic/declic.yaml --listen 0.0.0.0:8080
+
+Rule files are read again when they change, and on SIGHUP; faulty ones are not taken. SIGTERM and SIGINT stop it: running steps get
+up to 10 seconds, and what is not finished goes on at the next start.")]
 pub struct Arguments {
     /// The operator's settings
     #[arg(long, value_name = "FILE", default_value = "declic.yaml")]
@@ -16,10 +30,62 @@ pub struct Arguments {
     /// Address to listen on; wins over PORT in the environment, which wins over the file
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Log more: every delivery taken in
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let _ = arguments;
-    todo!()
+    let loaded = match settings::load(&arguments.config, Mode::Resolved, &Environment::of_process()) {
+        Ok(loaded) => loaded,
+        Err(unusable) => return complain(USAGE, format_args!("the settings cannot be used\n{}", unusable.render(super::colour()))),
+    };
+    warn(&loaded, &arguments.config);
+    let mut settings = loaded.settings;
+    if let Some(listen) = arguments.listen {
+        settings.listen = listen;
+    }
+    let level = if arguments.verbose { Level::DEBUG } else { Level::INFO };
+    telemetry::start(&Form::choose(settings.log, settings.on_cloud_run, None), level);
+    block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> ExitCode {
+    let address = settings.listen;
+    // Bound before the rest is built: a port that is taken should be the first thing to be said.
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => return complain(USAGE, format_args!("cannot listen on {address}: {error}")),
+    };
+    let service = match app::assemble(settings).await {
+        Ok(service) => service,
+        Err(why) => return complain(USAGE, why),
+    };
+    let address = listener.local_addr().unwrap_or(address);
+    info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+    match service.serve(listener, told_to_stop()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(WRONG, format_args!("serving ended: {error}")),
+    }
+}
+
+/// Done at the first SIGTERM or SIGINT.
+pub(super) async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without handlers the default action ends the process: nothing is lost, nothing is drained.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn warn(loaded: &Loaded, path: &std::path::Path) {
+    if loaded.warnings.is_empty() {
+        return;
+    }
+    let path = path.to_string_lossy();
+    eprintln!("{}", render(&loaded.warnings, &[Source { path: &path, text: &loaded.text }], super::colour()));
 }

@@ -19,7 +19,7 @@ pub struct Stage {
     pub rule: Option<String>,
     /// Id or number of the step, with its phase in front outside of `steps:`.
     pub step: Option<String>,
-    /// Stable word: `matched`, `ignored`, `rejected`, `started`, `succeeded`, `failed`, `skipped`, `retrying`, `finished`, or the
+    /// Stable word: `journaled`, `matched`, `ignored`, `rejected`, `started`, `succeeded`, `failed`, `skipped`, `retrying`, `finished`, or the
     /// action's own, such as `image resolved`.
     pub name: String,
     /// One line for people, without secrets.
@@ -44,6 +44,11 @@ impl Observer {
     /// Everything from now on.
     pub fn listen(&self) -> broadcast::Receiver<Stage> {
         self.stages.subscribe()
+    }
+
+    /// A delivery is on disk and was acknowledged.
+    pub fn journaled(&self, delivery: &str) {
+        self.of(delivery).say("journaled", "on disk and acknowledged");
     }
 
     /// Who is told, with the ids of one piece of work filled in.

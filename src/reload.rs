@@ -1,0 +1,158 @@
+//! The rules in force: loaded at the start, swapped whole when their files change, kept when the new ones are wrong.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::journal::Journal;
+use crate::matching::Index;
+use crate::report::metrics::Metrics;
+use crate::rule_files;
+use crate::rules::diagnostic::{Severity, Source, render};
+use crate::rules::load;
+use crate::rules::model::{Offer, RuleFile, RuleSet};
+use crate::rules::registry;
+
+/// Editors write a file in several steps: wait until it has been quiet this long.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// What `rules:` means, and what is in force of it.
+pub struct Rules {
+    folder: PathBuf,
+    patterns: Vec<String>,
+    offer: Offer,
+    metrics: Arc<Metrics>,
+    current: Arc<ArcSwap<Index>>,
+    fault: Mutex<Option<String>>,
+}
+
+impl Rules {
+    /// Reads and checks the files that the patterns mean, and gives their texts to [`Rules::keep`]. The error is for a person, with excerpts.
+    pub fn load(
+        folder: PathBuf,
+        patterns: Vec<String>,
+        offer: Offer,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Self, Vec<RuleFile>), String> {
+        let (set, files) = read(&folder, &patterns, &offer)?;
+        let current = Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(set))));
+        Ok((Self { folder, patterns, offer, metrics, current, fault: Mutex::new(None) }, files))
+    }
+
+    /// What matching looks into.
+    pub fn current(&self) -> &Arc<ArcSwap<Index>> {
+        &self.current
+    }
+
+    /// What is wrong with the files as they are now, if the last good set is in force instead.
+    pub fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the files of the set in force in the journal, for the runs that begin with them.
+    pub async fn keep(&self, journal: &dyn Journal, files: Vec<RuleFile>) -> Result<(), String> {
+        let revision = self.current.load().rules().revision.clone();
+        journal.keep_rules(&revision, files).await.map_err(|error| error.to_string())
+    }
+
+    /// Reads the files again. The set in force changes only if all of them are right and the journal has kept them.
+    async fn reload(self: &Arc<Self>, journal: &dyn Journal) {
+        let rules = Arc::clone(self);
+        let outcome = match tokio::task::spawn_blocking(move || read(&rules.folder, &rules.patterns, &rules.offer)).await {
+            Ok(Ok((set, files))) => self.take(set, files, journal).await,
+            Ok(Err(fault)) => Err(fault),
+            Err(error) => Err(format!("reading the rule files broke off: {error}")),
+        };
+        self.metrics.reload_failed.set(u64::from(outcome.is_err()));
+        if let Err(fault) = &outcome {
+            error!("the rule files are wrong, the last good rules stay in force:\n{fault}");
+        }
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = outcome.err();
+    }
+
+    async fn take(&self, set: RuleSet, files: Vec<RuleFile>, journal: &dyn Journal) -> Result<(), String> {
+        if self.current.load().rules().revision == set.revision {
+            return Ok(());
+        }
+        journal.keep_rules(&set.revision, files).await.map_err(|error| error.to_string())?;
+        self.metrics.reloads.inc();
+        info!(revision = set.revision, rules = set.rules.len(), "new rules are in force");
+        self.current.store(Arc::new(Index::new(Arc::new(set))));
+        Ok(())
+    }
+
+    /// Reloads on SIGHUP and when files change, until it is dropped.
+    pub async fn watch(self: Arc<Self>, journal: Arc<dyn Journal>) {
+        let (sender, mut changes) = mpsc::channel(1);
+        let watcher = self.watcher(sender);
+        if let Err(reason) = &watcher {
+            warn!("rule files cannot be watched ({reason}): send SIGHUP after a change");
+        }
+        let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(reason) => return error!("SIGHUP cannot be received: {reason}"),
+        };
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {}
+                Some(()) = changes.recv() => {
+                    while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
+                }
+            }
+            self.reload(journal.as_ref()).await;
+        }
+    }
+
+    fn watcher(&self, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // A full channel means that a reload is due already. Reading a file is an event too, and must not cause the next one.
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                let _ = sender.try_send(());
+            }
+        })?;
+        for folder in rule_files::folders(&self.folder, &self.patterns) {
+            watcher.watch(&folder, RecursiveMode::Recursive)?;
+        }
+        Ok(watcher)
+    }
+}
+
+/// The rule set that stored files make: what a run that began with them goes on with.
+pub fn rebuild(files: &[RuleFile], offer: &Offer) -> Result<RuleSet, String> {
+    load::load(files, Some(offer)).map(|loaded| loaded.set).map_err(|faults| excerpts(&faults, files))
+}
+
+fn read(folder: &std::path::Path, patterns: &[String], offer: &Offer) -> Result<(RuleSet, Vec<RuleFile>), String> {
+    let files = rule_files::read(folder, patterns)?;
+    let loaded = load::load(&files, Some(offer)).map_err(|faults| excerpts(&faults, &files))?;
+    for warning in loaded.warnings.iter().filter(|fault| fault.severity == Severity::Warning) {
+        warn!("{}", excerpts(std::slice::from_ref(warning), &files));
+    }
+    refuse_unbuilt(&loaded.set)?;
+    Ok((loaded.set, files))
+}
+
+/// Rules may be checked with actions that nothing does yet; they must not be served.
+fn refuse_unbuilt(set: &RuleSet) -> Result<(), String> {
+    for rule in &set.rules {
+        for step in rule.steps.iter().chain(&rule.on_failure).chain(&rule.finally) {
+            if registry::unbuilt().any(|spec| spec.name == step.uses) {
+                return Err(format!(
+                    "{}: the action `{}` can be checked, but this version cannot do it yet",
+                    rule.place, step.uses
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn excerpts(faults: &[crate::rules::diagnostic::Diagnostic], files: &[RuleFile]) -> String {
+    let sources: Vec<Source<'_>> = files.iter().map(|file| Source { path: &file.path, text: &file.text }).collect();
+    render(faults, &sources, false)
+}
