@@ -39,7 +39,9 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> ExitCode {
     let loaded = match settings::load(&arguments.config, Mode::Resolved, &Environment::of_process()) {
         Ok(loaded) => loaded,
-        Err(unusable) => return complain(USAGE, format_args!("the settings cannot be used\n{}", unusable.render(super::colour()))),
+        Err(unusable) => {
+            return complain(USAGE, format_args!("the settings cannot be used\n{}", unusable.render(super::colour())));
+        }
     };
     warn(&loaded, &arguments.config);
     let mut settings = loaded.settings;
