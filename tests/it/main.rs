@@ -4,6 +4,7 @@ mod docs;
 mod egress;
 mod examples;
 mod globs;
+mod github_events;
 mod journal;
 mod receive;
 mod send;

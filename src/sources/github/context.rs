@@ -14,6 +14,21 @@ pub struct Contexts {
     pub actor: Value,
 }
 
+impl Contexts {
+    /// From the event's fields (an object) and the parts that all events share.
+    pub(super) fn new(event: Value, repository: &Repository, sender: Option<&Sender>) -> Result<Self, String> {
+        let Value::Object(event) = event else { return Err("the event has no fields".to_owned()) };
+        Ok(Self { event, repo: repository.context()?, actor: sender.map_or(Value::Null, Sender::context) })
+    }
+}
+
+/// Adds a field that may be missing.
+pub(super) fn optional(event: &mut Value, name: &str, value: Option<Value>) {
+    if let (Some(fields), Some(value)) = (event.as_object_mut(), value) {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
 /// `repository` of a payload.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Repository {
@@ -49,15 +64,11 @@ impl Repository {
     pub fn context(&self) -> Result<Value, String> {
         let parts = self.full_name.split_once('/').filter(|(owner, name)| is_name(owner) && is_name(name));
         let Some((owner, name)) = parts else { return Err("repository.full_name is not owner/name".to_owned()) };
-        let mut context = json!({
-            "full_name": self.full_name, "owner": owner, "name": name, "id": self.id, "private": self.private,
-            "default_branch": self.default_branch.as_deref().unwrap_or_default(),
-        });
         let url = self.html_url.clone().unwrap_or_else(|| format!("https://github.com/{}", self.full_name));
-        if let Some(fields) = context.as_object_mut() {
-            fields.insert("url".to_owned(), Value::String(url));
-        }
-        Ok(context)
+        Ok(json!({
+            "full_name": self.full_name, "owner": owner, "name": name, "id": self.id, "private": self.private,
+            "default_branch": self.default_branch.as_deref().unwrap_or_default(), "url": url,
+        }))
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use declic_actions::secret::Secret;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Answer, BODY_LIMIT, Entry, Identity, Source, delivery_context, form, kept, media_type, opaque_id, secrets_of};
@@ -16,8 +17,13 @@ use crate::verify::hmac::{self, Algorithm, KeyForm, Part, Template};
 use crate::verify::signature::{Encoding, Layout};
 use crate::verify::{Refusal, Scheme, Verified};
 
+mod command;
 pub mod context;
+mod pull_request;
 pub mod push;
+mod workflow_run;
+
+use context::Contexts;
 
 /// A webhook of GitHub.
 #[derive(Debug)]
@@ -72,11 +78,32 @@ fn check_shape(event_type: &str, body: &[u8]) -> Result<(), Refusal> {
         Ok(_) => return Err(Refusal::malformed("the body is not a JSON object")),
         Err(flaw) => return Err(Refusal::malformed(format!("the body is not acceptable JSON: {flaw}"))),
     }
-    let decoded = match event_type {
-        "push" => push::Push::read(body).and_then(|push| push.contexts().map(|_| ())),
-        _ => Ok(()),
-    };
+    let decoded = decode(event_type, body).map(|_| ());
     decoded.map_err(|why| Refusal::malformed(format!("the body is not a {event_type} event of GitHub: {why}")))
+}
+
+/// The kind of event and its contexts. `None` if no rule can ask for it.
+fn decode(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Contexts)>, String> {
+    let (kind, contexts) = match event_type {
+        "push" => ("github.push", Some(push::Push::read(body)?.contexts()?)),
+        "pull_request" => ("github.pull_request", pull_request::contexts(body)?),
+        "issue_comment" => ("github.command", command::contexts(body)?),
+        "workflow_run" => ("github.workflow_run", workflow_run::contexts(body)?),
+        _ => return Ok(None),
+    };
+    Ok(contexts.map(|contexts| (kind, contexts)))
+}
+
+/// Reads the fields that are needed. The error names the field and never quotes a value: logs hold nothing of a body.
+fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| {
+        let text = error.to_string();
+        if text.starts_with("missing field") {
+            text
+        } else {
+            format!("a field has the wrong type at line {} column {}", error.line(), error.column())
+        }
+    })
 }
 
 impl Source for GitHub {
@@ -130,11 +157,8 @@ impl Source for GitHub {
     fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
         let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
         let body = form::json_of(&delivery.content.body, form, "payload")?;
-        let (kind, decoded) = match delivery.content.event_type.as_str() {
-            "push" => ("github.push", push::Push::read(&body)?.contexts()?),
-            _ => return Ok(None),
-        };
-        let context::Contexts { mut event, repo, actor } = decoded;
+        let Some((kind, contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
+        let Contexts { mut event, repo, actor } = contexts;
         if payload {
             event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
         }

@@ -73,7 +73,7 @@ pub fn push_event_fields(payload: &Value) -> Result<Value, String> {
 impl Push {
     /// Reads a body. An error names the field, never its value.
     pub fn read(body: &[u8]) -> Result<Self, String> {
-        serde_json::from_slice(body).map_err(|error| without_values(&error))
+        super::read(body)
     }
 
     /// All contexts; an error if this is not a push as GitHub sends it.
@@ -85,8 +85,7 @@ impl Push {
             return Err("before or after is not a commit id".to_owned());
         }
         let repository = self.repository.as_ref().ok_or("repository is missing")?;
-        let actor = self.sender.as_ref().map_or(Value::Null, Sender::context);
-        Ok(Contexts { event: self.fields(), repo: repository.context()?, actor })
+        Contexts::new(Value::Object(self.fields()), repository, self.sender.as_ref())
     }
 
     /// Can `paths` be decided from the payload alone? Where not, a rule with `paths` runs: once too often is better than never.
@@ -130,11 +129,4 @@ impl Push {
         put("commits", Value::Array(self.commits.iter().map(commit).collect()));
         fields
     }
-}
-
-/// A reader's message without the values it quotes: logs hold nothing of a body.
-pub(super) fn without_values(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let cut = ["invalid type", "invalid value", "unknown variant"].iter().any(|start| text.starts_with(start));
-    if cut { format!("a field has the wrong type at line {} column {}", error.line(), error.column()) } else { text }
 }
