@@ -3,8 +3,9 @@
 mod docs;
 mod egress;
 mod examples;
-mod globs;
 mod github_events;
+mod globs;
+mod hostile;
 mod journal;
 mod receive;
 mod send;

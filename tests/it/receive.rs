@@ -7,7 +7,7 @@ use declic::receive::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::service::{Service, github, github_headers, push, read_answer, request, short_limits};
+use crate::support::service::{Service, exchange, github, github_headers, push, read_answer, request, short_limits};
 
 type Headers = Vec<(String, String)>;
 
@@ -152,20 +152,11 @@ async fn a_length_over_the_cap_is_refused_before_the_body_is_sent() {
 #[tokio::test]
 async fn a_chunked_body_over_the_cap_is_refused_while_it_arrives() {
     let service = service().await;
-    let socket = service.connect().await;
-    let (mut reading, mut writing) = socket.into_split();
-    let sender = tokio::spawn(async move {
-        writing.write_all(b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
-        let chunk = [b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat();
-        for _ in 0..416 {
-            writing.write_all(&chunk).await?;
-        }
-        std::io::Result::Ok(writing)
-    });
-    let mut answer = vec![0; 12];
-    reading.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 413");
-    let _ = sender.await;
+    let mut bytes = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for _ in 0..416 {
+        bytes.extend_from_slice(&[b"10000\r\n".as_slice(), &[b'x'; 0x10000], b"\r\n"].concat());
+    }
+    assert_eq!(exchange(service.connect().await, bytes).await.unwrap().status, 413);
     assert_eq!(service.deliver("push", "1", &push("main")).await.status, 202);
 }
 
@@ -207,13 +198,7 @@ async fn a_head_that_is_too_large_is_refused() {
     let mut head = b"POST /hooks/github HTTP/1.1\r\nHost: x\r\nX-Big: ".to_vec();
     head.extend_from_slice(&vec![b'x'; 1024 * 1024]);
     head.extend_from_slice(b"\r\n\r\n");
-    let socket = service.connect().await;
-    let (mut reading, mut writing) = socket.into_split();
-    let sender = tokio::spawn(async move { writing.write_all(&head).await });
-    let mut answer = vec![0; 12];
-    reading.read_exact(&mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 431");
-    let _ = sender.await;
+    assert_eq!(exchange(service.connect().await, head).await.unwrap().status, 431);
     let many: String = (0..500).map(|number| format!("X-{number}: 1\r\n")).collect();
     assert_eq!(service.raw(format!("POST /hooks/github HTTP/1.1\r\n{many}\r\n").as_bytes()).await.status, 431);
 }

@@ -15,7 +15,7 @@ use declic::settings::SourceSettings;
 use declic::sources::{self, Source};
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
@@ -167,33 +167,33 @@ pub fn github_headers(event: &str, id: &str, body: &[u8]) -> Vec<(String, String
 }
 
 /// One answer from a connection that stays open; `None` if it was closed without one.
-pub async fn read_answer(socket: &mut TcpStream) -> Option<Answer> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
-            break end;
-        }
-        let mut piece = [0; 4096];
-        // One byte at a time would be exact; answers are never pipelined deeper than what a test counts, so a peek is enough.
-        let seen = socket.peek(&mut piece).await.ok()?;
-        if seen == 0 {
-            return None;
-        }
-        let mut joined = bytes.clone();
-        joined.extend_from_slice(&piece[..seen]);
-        let take = joined.windows(4).position(|window| window == b"\r\n\r\n").map_or(seen, |end| end + 4 - bytes.len());
-        socket.read_exact(&mut piece[..take]).await.ok()?;
-        bytes.extend_from_slice(&piece[..take]);
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.split("\r\n");
+pub async fn read_answer<R: AsyncRead + Unpin>(from: &mut R) -> Option<Answer> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(from.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let mut lines = head.trim_end().split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
     let headers: Vec<(String, String)> =
         lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let mut body = vec![0; length.map_or(0, |(_, value)| value.parse().unwrap())];
-    socket.read_exact(&mut body).await.ok()?;
+    from.read_exact(&mut body).await.ok()?;
     Some(Answer { status, headers, body })
+}
+
+/// Writes while it reads: an answer may come before everything is sent, and then the rest cannot be.
+pub async fn exchange(socket: TcpStream, bytes: Vec<u8>) -> Option<Answer> {
+    let (mut reading, mut writing) = socket.into_split();
+    let sender = tokio::spawn(async move {
+        let _ = writing.write_all(&bytes).await;
+        writing
+    });
+    let answer = read_answer(&mut reading).await;
+    drop(reading);
+    sender.abort();
+    answer
 }
 
 /// A small push that GitHub could have sent.

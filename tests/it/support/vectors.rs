@@ -4,14 +4,27 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// A file of `DECLIC_VECTORS` (default: `tests/vectors/`). `None`, said on stdout, if it is not there.
+/// `DECLIC_VECTORS`, or `tests/vectors/`.
 #[expect(clippy::disallowed_methods, reason = "the folder of vectors is a setting of the test run, not of the service")]
+fn folder() -> PathBuf {
+    std::env::var_os("DECLIC_VECTORS").map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into(), PathBuf::from)
+}
+
+/// A file of the folder. `None`, said on stdout, if it is not there.
 pub fn vectors(name: &str) -> Option<Value> {
-    let default = || concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into();
-    let file: PathBuf = std::env::var_os("DECLIC_VECTORS").map_or_else(default, PathBuf::from).join(name);
+    let file = folder().join(name);
     let Ok(text) = std::fs::read_to_string(&file) else {
         println!("{} is missing: nothing was checked", file.display());
         return None;
     };
     Some(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+}
+
+/// Names of the files with cases of providers: all without a leading underscore, in order.
+pub fn provider_files() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".json") && !name.starts_with('_')).collect();
+    names.sort();
+    names
 }
