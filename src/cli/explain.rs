@@ -7,12 +7,11 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::check::{Operator, files};
-use super::{USAGE, complain};
-use crate::matching::{Check, Trace, Verdict};
+use super::paint::{Paint, printable};
+use super::{USAGE, colour, complain, reasons};
 use crate::rule_files;
 use crate::rules::check::happening;
 use crate::rules::diagnostic::{Source, render};
-use crate::rules::expr::Reason;
 use crate::rules::load;
 use crate::rules::registry;
 use crate::rules::suggest::did_you_mean;
@@ -58,7 +57,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     match explained(arguments, environment) {
         Ok(played) => {
             match arguments.format {
-                Format::Text => print!("{}", shown(&played)),
+                Format::Text => print!("{}", shown(&played, Paint::new(colour()))),
                 Format::Json => {
                     let calls: Vec<Value> = played
                         .calls
@@ -127,70 +126,22 @@ fn from_body(event: &'static str, text: &str, body: Value) -> Result<Happening, 
     }
 }
 
-fn shown(played: &Played) -> String {
+fn shown(played: &Played, paint: Paint) -> String {
     let mut text = String::new();
     if played.traces.is_empty() {
         text.push_str("no rule hears this event\n");
     }
     for trace in &played.traces {
-        one(&mut text, trace);
+        text.push_str(&reasons::render(trace, paint));
         for call in played.calls.iter().filter(|call| call.rule == trace.rule) {
-            text.push_str(&format!("    would run {} {}\n", call.uses, call.with));
+            text.push_str(&format!("    would run {} {}\n", call.uses, printable(&call.with.to_string())));
         }
     }
     if let Some(reply) = &played.reply {
-        text.push_str(&format!("would reply {reply}\n"));
+        text.push_str(&format!("would reply {}\n", printable(&reply.to_string())));
     }
     for fault in &played.faults {
-        text.push_str(&format!("could not be computed: {fault}\n"));
+        text.push_str(&format!("could not be computed: {}\n", printable(fault)));
     }
     text
-}
-
-fn one(text: &mut String, trace: &Trace) {
-    let word = match trace.verdict {
-        Verdict::Matched => "MATCH   ",
-        Verdict::NotMatched => "no match",
-        Verdict::Denied => "denied  ",
-        Verdict::Error => "ERROR   ",
-    };
-    text.push_str(&format!("{word} {}\n", trace.rule));
-    for check in &trace.checks {
-        match &check.reason {
-            Some(reason) => {
-                text.push_str("    if:\n");
-                part(text, reason, 6);
-            }
-            None => line(text, check),
-        }
-    }
-}
-
-fn mark(holds: bool) -> char {
-    if holds { '✔' } else { '✘' }
-}
-
-fn line(text: &mut String, check: &Check) {
-    text.push_str(&format!("    {} {}", mark(check.holds), check.text));
-    if !check.found.is_empty() {
-        text.push_str(&format!("      ({})", check.found));
-    }
-    if let Some(hint) = &check.hint {
-        text.push_str(&format!("  {hint}"));
-    }
-    text.push('\n');
-}
-
-fn part(text: &mut String, reason: &Reason, indent: usize) {
-    text.push_str(&format!("{:indent$}{} {}", "", mark(reason.holds), reason.text));
-    if reason.parts.is_empty() && !reason.found.is_empty() {
-        text.push_str(&format!("      ({})", reason.found.join(", ")));
-    }
-    if let Some(hint) = &reason.hint {
-        text.push_str(&format!("  {hint}"));
-    }
-    text.push('\n');
-    for inner in &reason.parts {
-        part(text, inner, indent + 2);
-    }
 }

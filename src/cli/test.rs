@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::check::{Operator, counts, files};
+use super::paint::{Paint, printable};
 use super::{USAGE, WRONG, colour, complain};
 use crate::rules::check::{Ground, check};
 use crate::rules::diagnostic::{Source, render};
@@ -92,7 +93,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
 
 fn text(tested: &[Tested]) {
     let (mut passed, mut failed) = (0, 0);
-    let (green, red, plain) = if colour() { ("\x1b[32m", "\x1b[1;31m", "\x1b[0m") } else { ("", "", "") };
+    let paint = Paint::new(colour());
     for file in tested {
         if let Some(wrong) = &file.wrong {
             print!("{wrong}");
@@ -101,13 +102,13 @@ fn text(tested: &[Tested]) {
         for (case, verdict) in &file.results {
             if verdict.passed() {
                 passed += 1;
-                println!("  {green}ok{plain}    {}", case.name);
+                println!("  {}    {}", paint.green("ok"), printable(&case.name));
                 continue;
             }
             failed += 1;
-            println!("  {red}FAIL{plain}  {}  ({})", case.name, case.place);
+            println!("  {}  {}  ({})", paint.red("FAIL"), printable(&case.name), case.place);
             for line in verdict.differences.iter().flat_map(|difference| difference.lines()) {
-                println!("          {line}");
+                println!("          {}", printable(line));
             }
         }
     }

@@ -9,9 +9,9 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter_map(|candidate| {
             let other = candidate.to_lowercase().replace('_', "-");
             let distance = distance(&folded, &other);
-            // `push` for `github.push`: a whole part of the name.
-            let part = folded.len() >= 3 && other.split(['.', '/']).any(|part| part == folded);
-            (distance <= limit || part).then_some((if part { 0 } else { distance }, candidate))
+            // `push` for `github.push`, `queue` for `queue-latest`: a whole part of the name, or its beginning.
+            let part = folded.len() >= 3 && (other.split(['.', '/']).any(|part| part == folded) || other.starts_with(&folded));
+            (distance <= limit || part).then_some((if part { distance.min(1) } else { distance }, candidate))
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -57,6 +57,7 @@ mod tests {
         assert_eq!(closest("brnaches", ["tags", "branches"]), Some("branches"));
         assert_eq!(closest("opend", ["opened", "reopened"]), Some("opened"));
         assert_eq!(closest("Branches", ["branches"]), Some("branches"));
+        assert_eq!(closest("queue", ["skip", "queue-latest"]), Some("queue-latest"));
         assert_eq!(closest("xyz", ["branches", "tags"]), None);
         assert_eq!(closest("on", ["in", "id"]), Some("in"));
     }

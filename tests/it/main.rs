@@ -8,6 +8,7 @@ mod globs;
 mod hostile;
 mod journal;
 mod receive;
+mod rule_files;
 mod send;
 mod serve;
 mod settings;

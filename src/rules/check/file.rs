@@ -24,6 +24,9 @@ impl Checker<'_> {
     /// Everything in it.
     pub fn file(&mut self, tree: &Node, checked: &mut Checked) {
         let entries = keys(&mut self.faults, tree, "a rule file", KEYS, advice::file);
+        if tree.entries().is_none() {
+            return;
+        }
         let section = |key: &str| entries.iter().find(|entry| entry.key == key);
         self.version(section("version"));
         let mut shared = Variables::default();

@@ -23,7 +23,7 @@ use crate::rules::model::{Grant, Offer, Rule};
 use crate::rules::template::Template;
 use crate::rules::testing::Case;
 use crate::rules::types::Type;
-use crate::rules::values::{Positions, literal, value};
+use crate::rules::values::{Positions, literal, not_a, value};
 use crate::rules::yaml::{self, Limits, Node, Scalar};
 
 /// What rules are checked against.
@@ -156,6 +156,10 @@ impl Checker<'_> {
 
     /// One text or a list of them, each with its node.
     fn texts<'n>(&mut self, node: &'n Node, name: &str) -> Vec<(&'n Node, String)> {
+        if node.scalar().is_none() && node.items().is_none() {
+            not_a(&mut self.faults, &node.span, &format!("`{name}`"), "a list", node.kind());
+            return Vec::new();
+        }
         let nodes: Vec<&Node> = node.items().map_or_else(|| vec![node], |items| items.iter().collect());
         nodes.into_iter().filter_map(|item| self.plain_text(item, name).map(|text| (item, text))).collect()
     }

@@ -11,7 +11,7 @@ use crate::rules::registry::{self, Declares, EventSpec, FilterKind, FilterSpec};
 use crate::rules::shapes;
 use crate::rules::suggest::did_you_mean;
 use crate::rules::types::Type;
-use crate::rules::values::{keys, not_a};
+use crate::rules::values::keys;
 use crate::rules::yaml::{Entry, Node};
 
 /// One entry of `on:` as later checks look at it.
@@ -209,8 +209,6 @@ impl Checker<'_> {
         let message = format!("`{name}` lets nothing in");
         if node.items().is_some_and(<[Node]>::is_empty) {
             self.faults.error("filter", node.span.clone(), message, Some(help));
-        } else if node.items().is_none() && node.scalar().is_none() {
-            not_a(&mut self.faults, &node.span, &format!("`{name}`"), "a list", node.kind());
         }
     }
 }

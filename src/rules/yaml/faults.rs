@@ -49,6 +49,9 @@ fn advice(text: &str, at: usize, info: &str) -> Option<String> {
     if rest.starts_with(':') && before.contains(": ") {
         return Some("the value contains `: `; quote it, or use a block: `text: >-`".to_owned());
     }
+    if info.contains("escape") {
+        return Some("write \\\\ for a backslash, or the text in single quotes".to_owned());
+    }
     if rest.starts_with(['@', '`', '%']) {
         return Some("a value that begins with @, ` or % must be quoted".to_owned());
     }

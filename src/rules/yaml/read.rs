@@ -115,6 +115,8 @@ impl Builder<'_> {
                         return;
                     }
                 }
+                // Behind something that YAML reads differently than it was meant, its rest makes no sense: that is no news.
+                Err(_) if self.broken => return,
                 Err(error) => {
                     let at = self.bytes.offset(error.marker().index());
                     self.fault(faults::syntax(self.file, self.text, at, error.info()));
@@ -168,10 +170,10 @@ impl Builder<'_> {
     }
 
     fn decorations(&mut self, span: &Range<usize>, anchor: usize, tag: Option<&Cow<'_, Tag>>, bare: bool) {
-        if anchor > 0 {
+        if tag.is_some() {
+            self.fault(faults::tag(self.file, self.text, span, bare && anchor == 0));
+        } else if anchor > 0 {
             self.fault(faults::anchor(self.file, self.text, span));
-        } else if tag.is_some() {
-            self.fault(faults::tag(self.file, self.text, span, bare));
         }
     }
 
