@@ -10,6 +10,8 @@ use declic::rules::model::RuleSet;
 use declic::rules::testing;
 use declic::settings::{Environment, Mode, Settings, load};
 
+use crate::support::binary::declic;
+
 const GOOD: &[&str] =
     &["rules/alerts.yaml", "rules/chat.yaml", "rules/images.yaml", "rules/orders.yaml", "repo/.declic/deploy.yaml"];
 
@@ -100,4 +102,76 @@ fn what_is_not_yaml_is_shown_as_written_down() {
         assert_eq!(shown, written_down(&path).trim_end());
         assert!(said.contains(" 1 errors, 0 warnings\n"), "one fault, and none that follow from it:\n{said}");
     }
+}
+
+/// What the command prints for the examples, and its exit status.
+fn printed(arguments: &[&str]) -> (String, Option<i32>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/examples");
+    let output = declic(&folder, arguments);
+    (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code())
+}
+
+/// The part of `OUTPUT.txt` between two lines.
+fn between(from: &str, to: &str) -> String {
+    let output = example("OUTPUT.txt");
+    let start = output.find(from).map(|at| at + from.len()).expect("OUTPUT.txt has that line");
+    let end = output[start..].find(to).map_or(output.len(), |at| start + at);
+    output[start..end].trim().to_owned()
+}
+
+#[test]
+fn the_test_command_prints_what_is_written_down() {
+    let (rules, first) = printed(&["test", "--config", "declic.yaml", "rules"]);
+    let (repository, second) = printed(&["test", "--config", "declic.yaml", "repo/.declic"]);
+    assert_eq!((first, second), (Some(0), Some(0)));
+    assert_eq!((rules + &repository).trim(), between("$ check/test of all example files\n", "$ explain"));
+}
+
+#[test]
+fn the_explain_command_prints_what_is_written_down() {
+    let mut said = String::new();
+    for name in ["docs", "skip", "ok"] {
+        let payload = format!("deliveries/push-{name}.yaml");
+        let rules = "repo/.declic/deploy.yaml";
+        let (text, status) =
+            printed(&["explain", "--config", "declic.yaml", "--event", "github.push", "--payload", &payload, rules]);
+        assert_eq!(status, Some(0));
+        said.push_str(&format!("--- {payload}\n{text}"));
+    }
+    assert_eq!(said.trim(), between("$ explain: why did this push not deploy\n", "$ check"));
+}
+
+#[test]
+fn a_test_that_fails_says_what_differs() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let text = example("repo/.declic/deploy.yaml")
+        .replace("web:0123456e7\", traffic: 100", "web:0123456e8\", traffic: 50")
+        .replace("expect: { matched: [], not-called: [cloud-run/deploy] }", "expect: { matched: [deploy-staging] }");
+    fs::write(folder.path().join("deploy.yaml"), text).expect("a written file");
+    let output = declic(folder.path(), &["test", "deploy.yaml"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "FAIL  a push to main that touches the service is deployed by sha  (deploy.yaml:126)",
+        "calls, number 1: cloud-run/deploy was expected",
+        "with.image: expected \"europe-docker.pkg.dev/acme-build/web/web:0123456e8\", found \"europe-docker.pkg.dev/acme-build/web/web:0123456e7\"",
+        "with.traffic: expected 50, found 100",
+        "`deploy-staging` fails at if: !event.message.contains(\"[skip deploy]\") (event.message = \"wip [skip deploy]\")",
+        "10 passed, 2 failed",
+    ] {
+        assert!(said.contains(part), "{part}\n\n{said}");
+    }
+    let junit = declic(folder.path(), &["test", "deploy.yaml", "--format", "junit"]);
+    let said = String::from_utf8_lossy(&junit.stdout).into_owned();
+    assert!(said.contains("tests=\"12\" failures=\"2\" errors=\"0\""), "{said}");
+}
+
+#[test]
+fn what_is_wrong_decides_the_exit_status() {
+    assert_eq!(printed(&["check", "--config", "declic.yaml", "rules", "repo/.declic/*.yaml"]).1, Some(0));
+    assert_eq!(printed(&["check", "--config", "declic.yaml", "broken/mistakes.yaml"]).1, Some(1));
+    assert_eq!(printed(&["check", "--config", "broken/mistakes.yaml", "rules"]).1, Some(2));
+    assert_eq!(printed(&["check", "--config", "declic.yaml", "nowhere/*.yaml"]).1, Some(2));
+    assert_eq!(printed(&["check", "--config", "declic.yaml", "--repo", "acme/unknown", "rules"]).1, Some(2));
+    assert_eq!(printed(&["check", "--config", "nowhere.yaml", "rules"]).1, Some(2));
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Expect, ExpectedCall, Played};
 use crate::matching::{Check, Trace, Verdict};
+use crate::rules::expr::Reason;
 
 /// Longer values are cut in messages.
 const SHOWN: usize = 200;
@@ -52,10 +53,19 @@ fn names(word: &str, wanted: &[String], found: &[&str], played: &Played, differe
 /// The check that decided against a rule.
 fn why(trace: &Trace) -> String {
     match trace.checks.iter().rev().find(|check| !check.holds) {
+        Some(Check { reason: Some(reason), .. }) => {
+            let part = decisive(reason);
+            format!("`{}` fails at if: {} ({})", trace.rule, part.text, part.found.join(", "))
+        }
         Some(Check { text, found, .. }) if found.is_empty() => format!("`{}` fails at {text}", trace.rule),
         Some(Check { text, found, .. }) => format!("`{}` fails at {text} ({found})", trace.rule),
         None => format!("`{}` matched", trace.rule),
     }
+}
+
+/// The innermost part of a condition that did not hold.
+fn decisive(reason: &Reason) -> &Reason {
+    reason.parts.iter().find(|part| !part.holds).map_or(reason, decisive)
 }
 
 fn calls(expect: &Expect, played: &Played, differences: &mut Vec<String>) {
