@@ -57,7 +57,8 @@ impl Checker<'_> {
             self.faults.error("missing", entry.span.clone(), "a rule needs `steps` or `reply`", None);
         }
         let mut vars = shared.clone();
-        let mut start = self.scope(&heard, &vars.types);
+        let text = self.text.get(entry.span.start..entry.value.span.end).unwrap_or_default();
+        let mut start = self.scope(&heard, &vars.types, text);
         if let Some(own) = find("vars") {
             self.variables(own, &start, &mut vars);
             start.names.insert("vars".to_owned(), Type::Object(vars.types.clone()));

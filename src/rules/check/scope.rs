@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Checker;
 use super::trigger::Heard;
 use crate::rules::expr::Scope;
+use crate::rules::github_payloads;
 use crate::rules::model::Step;
 use crate::rules::registry::{self, ACTOR, DELIVERY, EventSpec, FAILURE, REPOSITORY};
 use crate::rules::shapes;
@@ -25,10 +26,11 @@ pub fn of_file() -> Scope {
 
 impl Checker<'_> {
     /// The contexts of a rule with these triggers, before any step.
-    pub fn scope(&self, heard: &[Heard], vars: &BTreeMap<String, Type>) -> Scope {
+    /// `rule` is its text: only one that says `payload` pays for the large type of GitHub's payload.
+    pub fn scope(&self, heard: &[Heard], vars: &BTreeMap<String, Type>, rule: &str) -> Scope {
         let mut scope = of_file();
         let mut names = |name: &str, kind: Type| scope.names.insert(name.to_owned(), kind);
-        names("event", event(heard));
+        names("event", event(heard, rule.contains("payload")));
         // While an event is unknown, nothing is known of its contexts: no faults follow from that one.
         let unknown = heard.iter().any(|heard| heard.spec.is_none());
         if unknown || heard.iter().filter_map(|heard| heard.spec).all(|spec| spec.github) {
@@ -51,11 +53,14 @@ impl Checker<'_> {
 }
 
 /// The `event` context: what all triggers have in common.
-fn event(heard: &[Heard]) -> Type {
+fn event(heard: &[Heard], payload: bool) -> Type {
     let mut common: Option<BTreeMap<String, Type>> = None;
     for one in heard {
         let Some(spec) = one.spec else { return Type::Any };
-        let fields = fields(spec, one);
+        let mut fields = fields(spec, one);
+        if payload && let Some(kind) = registry::github_event_type(spec.name).and_then(github_payloads::payload_type) {
+            fields.insert("payload".to_owned(), kind);
+        }
         common = Some(match common {
             None => fields,
             Some(common) => common.into_iter().filter(|(name, kind)| fields.get(name) == Some(kind)).collect(),

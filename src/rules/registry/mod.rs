@@ -126,6 +126,17 @@ pub fn event(name: &str) -> Option<&'static EventSpec> {
     EVENTS.iter().find(|event| event.name == name)
 }
 
+/// GitHub's word for the webhook behind an event: its payload has a known type.
+pub fn github_event_type(event: &str) -> Option<&'static str> {
+    Some(match event {
+        "github.push" => "push",
+        "github.pull_request" => "pull_request",
+        "github.command" => "issue_comment",
+        "github.workflow_run" => "workflow_run",
+        _ => return None,
+    })
+}
+
 /// Every action, built ones first.
 pub fn actions() -> impl Iterator<Item = &'static Spec> {
     kinds::ALL.iter().map(|action| action.spec()).chain(unbuilt())
