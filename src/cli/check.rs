@@ -54,11 +54,16 @@ enum Format {
 
 /// Checks and says what is wrong.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
-    let settings = match Operator::read(arguments.config.as_deref(), environment) {
+    // `declic check declic.yaml` means the settings, not a rule file of that name.
+    let (named, paths): (Vec<&String>, Vec<&String>) = arguments.paths.iter().partition(|path| is_settings(path, arguments));
+    let config = arguments.config.as_deref().or_else(|| named.first().map(Path::new));
+    let settings = match Operator::read(config, environment) {
         Ok(settings) => settings,
         Err(why) => return complain(USAGE, why.trim_end()),
     };
-    let files = match files(&arguments.paths, &settings) {
+    let paths: Vec<String> = paths.into_iter().cloned().collect();
+    let only_settings = paths.is_empty() && !named.is_empty();
+    let files = match if only_settings { Ok(Vec::new()) } else { files(&paths, &settings) } {
         Ok(files) => files,
         Err(why) => return complain(USAGE, why),
     };
@@ -66,13 +71,21 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         Ok(repository) => repository,
         Err(why) => return complain(USAGE, why),
     };
-    let report = Report::new(&settings, files, repository, arguments.paths.is_empty());
+    let report = Report::new(&settings, files, repository, paths.is_empty() || !named.is_empty());
     report.show(arguments.format);
     if report.settings_wrong {
         return ExitCode::from(USAGE);
     }
     let wrong = report.faults.iter().any(|fault| fault.severity == Severity::Error);
     ExitCode::from(if wrong { WRONG } else { 0 })
+}
+
+fn is_settings(path: &str, arguments: &Arguments) -> bool {
+    let path = Path::new(path);
+    match &arguments.config {
+        Some(config) => path == config,
+        None => path.file_name().is_some_and(|name| name == "declic.yaml"),
+    }
 }
 
 /// The operator's file, as far as it is there.

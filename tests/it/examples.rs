@@ -174,4 +174,5 @@ fn what_is_wrong_decides_the_exit_status() {
     assert_eq!(printed(&["check", "--config", "declic.yaml", "nowhere/*.yaml"]).1, Some(2));
     assert_eq!(printed(&["check", "--config", "declic.yaml", "--repo", "acme/unknown", "rules"]).1, Some(2));
     assert_eq!(printed(&["check", "--config", "nowhere.yaml", "rules"]).1, Some(2));
+    assert_eq!(printed(&["check", "declic.yaml"]), ("declic.yaml: 0 errors, 0 warnings\n".to_owned(), Some(0)));
 }
