@@ -2,6 +2,7 @@
 
 mod docs;
 mod egress;
+mod engine;
 mod examples;
 mod github_events;
 mod globs;

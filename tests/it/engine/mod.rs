@@ -1,0 +1,6 @@
+//! The engine on a real store: steps, failures, retries, crashes, and how it stops.
+
+mod crashes;
+mod runs;
+mod stopping;
+mod world;

@@ -1,0 +1,486 @@
+//! An engine on a real store, with a source and an action of the test's own: what the action does is scripted, what it did is counted.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use declic::clock::Timestamp;
+use declic::event::Event;
+use declic::inbound::Inbound;
+use declic::journal::Journal;
+use declic::journal::record::{Appended, Delivery, DeliveryState, NewDelivery, RunRecord, RunState, StepRecord};
+use declic::journal::sqlite::{Options, Sqlite};
+use declic::matching::Index;
+use declic::report::metrics::Metrics;
+use declic::rules::expr::{Expression, Scope};
+use declic::rules::model::{Allow, Offer, Retry, Rule, RuleFile, RuleSet, Step, Trigger};
+use declic::rules::template::Template;
+use declic::rules::types::Type;
+use declic::run::observe::Observer;
+use declic::run::{Engine, EngineParts, Policy};
+use declic::sources::{Entry, Identity, Source};
+use declic::verify::{Refusal, Verified};
+use declic_actions::action::{Action, Call, Class, Clients, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use declic_actions::github::{GitHub, GitHubSettings};
+use declic_actions::google::{Google, GoogleSettings};
+use declic_actions::http::{Http, HttpSettings};
+use serde_json::{Value, json};
+
+/// What the action does the next time it is asked for an effect of that name.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// Makes the effect and says so.
+    Well,
+    /// Fails for now, asking for a wait.
+    Later(Option<Duration>),
+    /// Fails for good.
+    Never,
+    /// Fails for good, having put back what was there.
+    RolledBack,
+    /// Makes the effect, but its answer is lost.
+    EffectButFailed,
+    /// Makes the effect and does not come back: time to kill the process.
+    EffectButHangs,
+    /// Saves its progress and does not come back.
+    SavesAndHangs,
+    /// Does nothing and does not come back.
+    Hangs,
+    /// Falls over.
+    Panics,
+    /// Takes a while and makes the effect.
+    Takes(Duration),
+}
+
+/// Counts effects and remembers calls.
+#[derive(Default)]
+pub struct Record {
+    script: HashMap<String, VecDeque<Act>>,
+    /// (effect, key) in the order in which they were made.
+    pub effects: Vec<(String, String)>,
+    /// Effects that are being asked for at this moment.
+    pub running: Vec<String>,
+    /// The most that ran at the same time.
+    pub most: usize,
+    /// (effect, attempt, saved, all other parameters) of every call of `run`.
+    pub calls: Vec<(String, u32, Option<Value>, Value)>,
+    /// Effects that `find` was asked for.
+    pub sought: Vec<String>,
+}
+
+/// The action `test/do`: makes the effect that its parameter `effect` names.
+pub struct Do {
+    name: &'static str,
+    record: Mutex<Record>,
+}
+
+static SPEC: Spec = Spec {
+    name: "test/do",
+    summary: "Makes an effect",
+    class: Class::Plain,
+    parameters: &[
+        Field { name: "effect", shape: "string", summary: "Its name" },
+        Field { name: "note", shape: "any?", summary: "Anything" },
+    ],
+    outputs: &[Field { name: "made", shape: "string", summary: "The effect" }],
+    example: "effect: x",
+    deadline: Duration::from_secs(5),
+    repeat: Repeat::Found,
+    repeat_how: "It is counted",
+};
+
+/// The same under the name that reports use.
+static REPORT_SPEC: Spec = Spec {
+    name: "github/deployment",
+    summary: "Reports",
+    class: Class::Plain,
+    parameters: &[Field { name: "state", shape: "string", summary: "State" }],
+    outputs: &[],
+    example: "state: success",
+    deadline: Duration::from_secs(5),
+    repeat: Repeat::Found,
+    repeat_how: "It is counted",
+};
+
+/// Runs while an effect is asked for.
+struct Running<'a>(&'a Do, String);
+
+impl<'a> Running<'a> {
+    fn begin(of: &'a Do, effect: &str) -> Self {
+        let mut record = of.record();
+        record.running.push(effect.to_owned());
+        record.most = record.most.max(record.running.len());
+        Self(of, effect.to_owned())
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut record = self.0.record();
+        if let Some(index) = record.running.iter().position(|effect| *effect == self.1) {
+            record.running.remove(index);
+        }
+    }
+}
+
+impl Do {
+    fn new(name: &'static str) -> &'static Self {
+        Box::leak(Box::new(Self { name, record: Mutex::default() }))
+    }
+
+    pub fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn script(&self, effect: &str, acts: impl IntoIterator<Item = Act>) {
+        self.record().script.insert(effect.to_owned(), acts.into_iter().collect());
+    }
+
+    /// How often that effect was made.
+    pub fn made(&self, effect: &str) -> usize {
+        self.record().effects.iter().filter(|(made, _)| made == effect).count()
+    }
+
+    /// The effects in the order in which they were made.
+    pub fn effects(&self) -> Vec<String> {
+        self.record().effects.iter().map(|(effect, _)| effect.clone()).collect()
+    }
+
+    fn effect_of(intent: &Intent) -> String {
+        let params = &intent.call.params;
+        params.get("effect").or_else(|| params.get("state")).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    fn effect(&self, intent: &Intent) -> Outcome {
+        let effect = Self::effect_of(intent);
+        self.record().effects.push((effect.clone(), intent.call.key.clone()));
+        Outcome { outputs: json!({"made": effect}), summary: format!("made {effect}"), url: None }
+    }
+}
+
+#[async_trait]
+impl Action for Do {
+    fn spec(&self) -> &'static Spec {
+        if self.name == "test/do" { &SPEC } else { &REPORT_SPEC }
+    }
+
+    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+        if call.params.get("effect").and_then(Value::as_str) == Some("unpreparable") {
+            return Err(Why::new("invalid", "this cannot be prepared"));
+        }
+        Ok(Intent { summary: "make it".to_owned(), plan: Value::Null, call })
+    }
+
+    async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
+        let effect = Self::effect_of(intent);
+        let act = {
+            let mut record = self.record();
+            let params = Value::Object(intent.call.params.clone());
+            record.calls.push((effect.clone(), context.attempt, context.saved.clone(), params));
+            record.script.get_mut(&effect).and_then(VecDeque::pop_front).unwrap_or(Act::Well)
+        };
+        let _running = Running::begin(self, &effect);
+        match act {
+            Act::Well => Ok(self.effect(intent)),
+            Act::Later(after) => Err(Failure::Retry { after, why: Why::new("unavailable", "503 of the target") }),
+            Act::Never => Err(Failure::last("refused", "403 of the target")),
+            Act::RolledBack => Err(Failure::Final { why: Why { rolled_back: true, ..Why::new("unhealthy", "never healthy") } }),
+            Act::EffectButFailed => {
+                self.effect(intent);
+                Err(Failure::retry("cut", "the connection was cut"))
+            }
+            Act::EffectButHangs => {
+                self.effect(intent);
+                std::future::pending().await
+            }
+            Act::SavesAndHangs => {
+                context.progress.save(json!({"operation": "op-1"})).await?;
+                context.progress.stage("saved", "operation op-1");
+                std::future::pending().await
+            }
+            Act::Hangs => std::future::pending().await,
+            Act::Panics => panic!("scripted"),
+            Act::Takes(time) => {
+                tokio::time::sleep(time).await;
+                Ok(self.effect(intent))
+            }
+        }
+    }
+
+    async fn find(&self, _context: &Context<'_>, intent: &Intent) -> Result<Option<Outcome>, Failure> {
+        let effect = Self::effect_of(intent);
+        let mut record = self.record();
+        record.sought.push(effect.clone());
+        let there = record.effects.contains(&(effect.clone(), intent.call.key.clone()));
+        Ok(there.then(|| Outcome { outputs: json!({"made": effect}), summary: format!("found {effect}"), url: None }))
+    }
+}
+
+/// Events are the JSON of the body; `"unreadable"` cannot be decoded, `"unknown"` is of no kind.
+struct Bodies(Entry);
+
+impl Source for Bodies {
+    fn entry(&self) -> &Entry {
+        &self.0
+    }
+
+    fn kept_headers(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn sign(&self, _inbound: &Inbound, _event: &str, _id: &str) -> Result<Vec<(String, String)>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn authenticate(&self, _inbound: Inbound) -> Result<Verified, Refusal> {
+        Err(Refusal { status: 401, public: "no", private: "nothing comes in here in these tests".to_owned() })
+    }
+
+    fn identify(&self, _verified: &Verified) -> Result<Identity, Refusal> {
+        Err(Refusal { status: 400, public: "no", private: "nothing comes in here in these tests".to_owned() })
+    }
+
+    fn decode(&self, delivery: &Delivery, _payload: bool) -> Result<Option<Event>, String> {
+        let event: Value = serde_json::from_slice(&delivery.content.body).map_err(|error| error.to_string())?;
+        match event.as_str() {
+            Some("unreadable") => Err("it is unreadable".to_owned()),
+            Some("unknown") => Ok(None),
+            Some("panic") => panic!("decoding falls over"),
+            _ => Ok(Some(Event {
+                kind: "test.event".to_owned(),
+                source: "tests".to_owned(),
+                event,
+                repo: Value::Null,
+                actor: Value::Null,
+                delivery: json!({"id": delivery.id, "source": "tests", "received_at": "", "replay": false}),
+            })),
+        }
+    }
+}
+
+/// A store, an action and the rules; engines come and go.
+pub struct World {
+    pub journal: Arc<dyn Journal>,
+    pub action: &'static Do,
+    pub report: &'static Do,
+    pub metrics: Arc<Metrics>,
+    pub observer: Observer,
+    rules: Arc<ArcSwap<Index>>,
+    all: Arc<Vec<Arc<Rule>>>,
+    folder: tempfile::TempDir,
+}
+
+pub fn policy() -> Policy {
+    Policy { workers: 4, lease: Duration::from_secs(30), drain: Duration::from_millis(300), keep: None }
+}
+
+impl World {
+    pub async fn new(rules: Vec<Rule>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let journal = open(folder.path());
+        let all = Arc::new(rules.into_iter().map(Arc::new).collect::<Vec<_>>());
+        let set = RuleSet { rules: all.to_vec(), revision: "r1".to_owned() };
+        journal.keep_rules("r1", vec![RuleFile { path: "r1".to_owned(), text: String::new() }]).await.expect("kept");
+        Self {
+            journal,
+            action: Do::new("test/do"),
+            report: Do::new("github/deployment"),
+            metrics: Arc::new(Metrics::new()),
+            observer: Observer::default(),
+            rules: Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(set)))),
+            all,
+            folder,
+        }
+    }
+
+    pub fn start(&self) -> Engine {
+        self.start_with(policy())
+    }
+
+    pub fn start_with(&self, policy: Policy) -> Engine {
+        let http = Http::new(HttpSettings::default()).expect("a client");
+        let entry = Entry { name: "tests".to_owned(), path: "/hooks/tests".to_owned(), methods: &["POST"], body_limit: 1 << 20 };
+        let all = Arc::clone(&self.all);
+        let actions: &'static [&'static dyn Action] = Vec::leak(vec![self.action as &dyn Action, self.report as &dyn Action]);
+        Engine::start(EngineParts {
+            journal: Arc::clone(&self.journal),
+            sources: BTreeMap::from([("tests".to_owned(), Arc::new(Bodies(entry)) as Arc<dyn Source>)]),
+            rules: Arc::clone(&self.rules),
+            load: Arc::new(move |files: &[RuleFile]| match files {
+                [file] if file.path == "r1" => Ok(RuleSet { rules: all.to_vec(), revision: "r1".to_owned() }),
+                _ => Err("unknown files".to_owned()),
+            }),
+            actions,
+            clients: Clients {
+                google: Google::new(http.clone(), GoogleSettings::default(), || 0).expect("settings are right"),
+                github: GitHub::new(http.clone(), GitHubSettings { api_url: "https://api.github.com".to_owned(), token: None })
+                    .expect("settings are right"),
+                http,
+            },
+            offer: Offer::default(),
+            secrets: BTreeMap::new(),
+            metrics: Arc::clone(&self.metrics),
+            public_url: Some("https://declic.example".to_owned()),
+            observer: self.observer.clone(),
+            policy,
+        })
+    }
+
+    /// The rules change; runs that began with the old ones end with them.
+    pub fn reload(&self, revision: &str, rules: Vec<Rule>) {
+        let set = RuleSet { rules: rules.into_iter().map(Arc::new).collect(), revision: revision.to_owned() };
+        self.rules.store(Arc::new(Index::new(Arc::new(set))));
+    }
+
+    /// As if the process had died: the engine stops where it is, and the store is opened anew.
+    pub async fn crash(self, engine: Engine) -> Self {
+        drop(engine);
+        let Self { mut journal, action, report, metrics, observer, rules, all, folder } = self;
+        // Aborted tasks let go of the store when the runtime gets to them.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while Arc::get_mut(&mut journal).is_none() {
+            assert!(Instant::now() < deadline, "somebody holds on to the store");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        drop(journal);
+        let journal = open(folder.path());
+        Self { journal, action, report, metrics, observer, rules, all, folder }
+    }
+
+    /// Appends a delivery with this event. Answers our id.
+    pub async fn deliver(&self, engine: &Engine, id: &str, event: Value) -> String {
+        let delivery = NewDelivery {
+            source: "tests".to_owned(),
+            delivery_id: id.to_owned(),
+            event_type: "event".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::from(event.to_string()),
+            received_at: Timestamp::now(),
+            trace: "00-trace".to_owned(),
+            verified: "by the test".to_owned(),
+        };
+        let appended = self.journal.append(delivery).await.expect("the store works");
+        engine.wake();
+        match appended {
+            Appended::New { id } | Appended::Duplicate { id } | Appended::Revived { id } => id,
+        }
+    }
+
+    pub async fn delivery_state(&self, id: &str) -> DeliveryState {
+        self.journal.delivery_record(id).await.expect("the store works").expect("it is there").0.state
+    }
+
+    /// Until the delivery is final.
+    pub async fn settled(&self, id: &str) -> DeliveryState {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let state = self.delivery_state(id).await;
+            if state.is_final() {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "{id} is still {} {:?}", state.word(), self.journal.runs_of(id).await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The only run of a delivery, once the delivery is final.
+    pub async fn ended(&self, id: &str) -> (RunRecord, Vec<StepRecord>) {
+        self.settled(id).await;
+        self.only_run(id).await
+    }
+
+    pub async fn only_run(&self, id: &str) -> (RunRecord, Vec<StepRecord>) {
+        let runs = self.journal.runs_of(id).await.expect("the store works");
+        assert_eq!(runs.len(), 1, "{runs:?}");
+        self.journal.run(&runs[0].id).await.expect("the store works").expect("it is there")
+    }
+
+    pub async fn until(&self, what: &str, holds: impl Fn(&Record) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds(&self.action.record()) {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub async fn until_run(&self, id: &str, state: RunState) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.journal.runs_of(id).await.expect("the store works").iter().all(|run| run.state != state) {
+            assert!(Instant::now() < deadline, "no run became {}", state.word());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn open(folder: &Path) -> Arc<dyn Journal> {
+    Arc::new(Sqlite::open(&folder.join("declic.db"), Options::default()).expect("the store opens"))
+}
+
+/// A rule for `test.event` with these steps.
+pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
+    Rule {
+        name: name.to_owned(),
+        owner: None,
+        place: "rules/test.yaml:1".to_owned(),
+        description: None,
+        enabled: true,
+        triggers: vec![Trigger {
+            event: "test.event".to_owned(),
+            source: None,
+            filters: Vec::new(),
+            shapes: Vec::new(),
+            arguments: Vec::new(),
+        }],
+        condition: None,
+        allow: Allow::default(),
+        environment: None,
+        concurrency: None,
+        timeout: None,
+        vars: Vec::new(),
+        steps,
+        reply: None,
+        on_failure: Vec::new(),
+        finally: Vec::new(),
+        reads_payload: false,
+    }
+}
+
+/// A step that makes an effect; its id is the effect's name.
+pub fn step(effect: &str) -> Step {
+    Step {
+        id: Some(effect.to_owned()),
+        name: None,
+        uses: "test/do".to_owned(),
+        condition: None,
+        with: Template::Object(vec![("effect".to_owned(), Template::literal(json!(effect)))]),
+        timeout: Duration::from_secs(5),
+        retry: Retry { attempts: 1, wait: Duration::from_millis(1), max_wait: Duration::from_millis(5) },
+        continue_on_error: false,
+    }
+}
+
+pub fn retrying(effect: &str, attempts: u32) -> Step {
+    Step { retry: Retry { attempts, wait: Duration::from_millis(1), max_wait: Duration::from_millis(5) }, ..step(effect) }
+}
+
+/// A step that also hands over the value of an expression.
+pub fn noting(effect: &str, expression: &str) -> Step {
+    let note = Template::Whole(expression_of(expression), Type::Any);
+    Step {
+        with: Template::Object(vec![("effect".to_owned(), Template::literal(json!(effect))), ("note".to_owned(), note)]),
+        ..step(effect)
+    }
+}
+
+pub fn only_if(condition: &str, step: Step) -> Step {
+    Step { condition: Some(expression_of(condition)), ..step }
+}
+
+pub fn expression_of(text: &str) -> Expression {
+    let names = ["event", "delivery", "steps", "failure", "result", "vars"];
+    let scope = Scope { names: names.map(|name| (name.to_owned(), Type::Any)).into() };
+    Expression::compile(text, &scope).expect("the expression is right")
+}
