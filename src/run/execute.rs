@@ -76,15 +76,24 @@ impl Execution {
         let rule = match shared.rule(&run).await {
             Ok(rule) => rule,
             Err(super::shared::RuleError::Store(error)) => return Err(error.into()),
-            Err(super::shared::RuleError::Gone(why)) => return fail(shared, &held, &run, &told, Why::new("rule", why)).await,
+            Err(super::shared::RuleError::Gone(why)) => {
+                return fail(shared, &held, &run, &steps, &told, Why::new("rule", why)).await;
+            }
         };
         let event = match shared.decode(&delivery, rule.reads_payload) {
             Ok(Some(event)) => event,
             Ok(None) => {
-                return fail(shared, &held, &run, &told, Why::new("decode", "it is no longer an event that rules can ask for"))
-                    .await;
+                return fail(
+                    shared,
+                    &held,
+                    &run,
+                    &steps,
+                    &told,
+                    Why::new("decode", "it is no longer an event that rules can ask for"),
+                )
+                .await;
             }
-            Err(why) => return fail(shared, &held, &run, &told, Why::new("decode", why)).await,
+            Err(why) => return fail(shared, &held, &run, &steps, &told, Why::new("decode", why)).await,
         };
         let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
         let stop = run.covered_by.is_some();
@@ -284,8 +293,19 @@ impl Execution {
     }
 }
 
-/// Ends a run whose rule or event is no longer there.
-async fn fail(shared: &Shared, held: &Held, run: &RunRecord, told: &Told, why: Why) -> Result<Option<Execution>, LedgerError> {
+/// Ends a run whose rule or event is no longer there, and with it the step that was open.
+async fn fail(
+    shared: &Shared,
+    held: &Held,
+    run: &RunRecord,
+    steps: &[StepRecord],
+    told: &Told,
+    why: Why,
+) -> Result<Option<Execution>, LedgerError> {
+    let open = steps.iter().filter(|step| !step.state.is_final());
+    let mut changes: Vec<Change> = open
+        .map(|step| Change::Ended { place: step.place, label: step.label.clone(), end: StepEnd::Failed { why: why.clone() } })
+        .collect();
     let failure = RunFailure {
         step: String::new(),
         action: String::new(),
@@ -294,10 +314,8 @@ async fn fail(shared: &Shared, held: &Held, run: &RunRecord, told: &Told, why: W
         attempts: 0,
         rolled_back: false,
     };
-    shared
-        .journal
-        .write(held.lease.clone(), vec![Change::Finished { state: RunState::Failed, failure: Some(failure.clone()) }])
-        .await?;
+    changes.push(Change::Finished { state: RunState::Failed, failure: Some(failure.clone()) });
+    shared.journal.write(held.lease.clone(), changes).await?;
     over(shared, run, told, RunState::Failed, Some(&failure));
     Ok(None)
 }
