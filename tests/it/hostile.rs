@@ -24,8 +24,13 @@ fn body(case: &Value) -> Vec<u8> {
     }
     let Some(recipe) = case.get("generate") else { return text(case, "body").as_bytes().to_vec() };
     let mut made = text(recipe, "prefix").to_owned();
+    let repeat = text(recipe, "repeat");
+    if !repeat.contains("%d") {
+        let times = usize::try_from(recipe["count"].as_u64().unwrap()).unwrap();
+        return (made + &repeat.repeat(times) + text(recipe, "suffix")).into_bytes();
+    }
     for index in 0..recipe["count"].as_u64().unwrap() {
-        made.push_str(&text(recipe, "repeat").replace("%d", &index.to_string()));
+        made.push_str(&repeat.replace("%d", &index.to_string()));
     }
     made.push_str(text(recipe, "suffix"));
     made.into_bytes()
