@@ -9,6 +9,8 @@ mod github_payloads;
 mod globs;
 mod hostile;
 mod journal;
+mod matching;
+mod push_decisions;
 mod receive;
 mod rule_files;
 mod send;
