@@ -17,7 +17,7 @@ mod paint;
 mod reasons;
 mod reference;
 mod runs;
-mod send;
+pub(crate) mod send;
 mod serve;
 mod test;
 

@@ -127,7 +127,7 @@ fn address(to: Option<&str>, settings: &Settings, path: &str) -> Result<Url, Str
 }
 
 /// Signs the request, and looks at it as the service will: what it would refuse is told here, with the reason it keeps from senders.
-fn signed(source: &dyn Source, event: &str, id: &str, body: Vec<u8>) -> Result<Inbound, String> {
+pub(crate) fn signed(source: &dyn Source, event: &str, id: &str, body: Vec<u8>) -> Result<Inbound, String> {
     let entry = source.entry();
     let mut inbound = Inbound {
         method: "POST".to_owned(),
@@ -145,13 +145,16 @@ fn signed(source: &dyn Source, event: &str, id: &str, body: Vec<u8>) -> Result<I
 }
 
 async fn send(prepared: Prepared) -> Result<Response, String> {
-    let Prepared { to, inbound } = prepared;
-    // Whoever types an address may reach it, private or not.
+    post(&prepared.to, &prepared.inbound).await
+}
+
+/// Posts a signed request. Whoever types an address may reach it, private or not.
+pub(crate) async fn post(to: &Url, inbound: &Inbound) -> Result<Response, String> {
     let host = to.host_str().unwrap_or_default();
     let allow = vec![to.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))];
     let user_agent = concat!("declic-send/", env!("CARGO_PKG_VERSION")).to_owned();
     let http = Http::new(HttpSettings { allow, user_agent })?;
-    let mut request = Request::new(Method::POST, to.clone(), Instant::now() + PATIENCE).bytes(inbound.body).expect_any();
+    let mut request = Request::new(Method::POST, to.clone(), Instant::now() + PATIENCE).bytes(inbound.body.clone()).expect_any();
     for (name, value) in &inbound.headers {
         request = request.header(name, std::str::from_utf8(value).unwrap_or_default());
     }
