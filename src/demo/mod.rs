@@ -76,7 +76,12 @@ impl Demo {
 
     /// Serves, sends the push, shows what happens on `out`, and judges by what the stand-ins hold afterwards. With `stop`, goes on
     /// serving until it is done.
-    pub async fn run(self, out: &mut impl Write, colour: bool, stop: Option<impl Future<Output = ()>>) -> Result<Verdict, String> {
+    pub async fn run(
+        self,
+        out: &mut impl Write,
+        colour: bool,
+        stop: Option<impl Future<Output = ()>>,
+    ) -> Result<Verdict, String> {
         let Self { world, address, listener, service, settings, sha } = self;
         let mut screen = Screen::new(out, colour);
         screen.opening(&world, address);
