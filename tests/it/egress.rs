@@ -13,6 +13,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::support::vectors::vectors;
+
 /// A server that reads one request a connection, answers these bytes, and counts connections.
 async fn server(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -58,14 +60,7 @@ async fn get(http: &Http, address: &str) -> Result<Response, HttpError> {
 
 #[test]
 fn addresses_of_the_vectors_are_blocked_and_let_through() {
-    let folder = std::env::var_os("DECLIC_VECTORS")
-        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into(), std::path::PathBuf::from);
-    let file = folder.join("_ssrf-urls.json");
-    let Ok(text) = std::fs::read_to_string(&file) else {
-        println!("{} is missing: nothing was checked", file.display());
-        return;
-    };
-    let vectors: Value = serde_json::from_str(&text).unwrap();
+    let Some(vectors) = vectors("_ssrf-urls.json") else { return };
     let list = |name: &str| -> Vec<String> {
         vectors[name].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     };

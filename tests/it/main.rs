@@ -12,6 +12,7 @@ mod journal;
 mod matching;
 mod push_decisions;
 mod receive;
+mod resume;
 mod rule_files;
 mod send;
 mod serve;

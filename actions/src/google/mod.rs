@@ -97,6 +97,18 @@ impl Google {
         self.token(Wanted::access(account), deadline).await
     }
 
+    /// Another access token in place of one that was refused.
+    pub async fn renewed_access_token(
+        &self,
+        account: Option<&str>,
+        refused: &Secret,
+        deadline: Instant,
+    ) -> Result<Secret, Failure> {
+        let wanted = Wanted::access(account);
+        self.forget(&wanted, refused).await;
+        self.token(wanted, deadline).await
+    }
+
     /// An ID token for `audience`, as a service behind Cloud Run's or IAP's authentication expects it.
     pub async fn id_token(&self, account: Option<&str>, audience: &str, deadline: Instant) -> Result<Secret, Failure> {
         self.token(Wanted::id(account, audience), deadline).await

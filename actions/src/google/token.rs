@@ -89,24 +89,24 @@ impl Google {
     async fn own(&self, wanted: &Wanted, deadline: Instant) -> Result<Token, Failure> {
         let audience = wanted.audience.as_deref();
         match &self.0.credentials {
-            Credentials::Metadata => self.from_metadata(audience, deadline).await.map_err(|error| match error {
+            Credentials::Metadata => self.ask_metadata(audience, deadline).await.map_err(|error| match error {
                 HttpError::Connect(_) | HttpError::Timeout => Failure::retry(
                     "unauthorized",
                     "No Google credentials: the metadata server does not answer. Outside Google Cloud set google.credentials to a key file",
                 ),
                 other => other.into_failure("Google's metadata server"),
             }),
-            Credentials::ServiceAccount(account) => self.from_key(account, audience, deadline).await,
+            Credentials::ServiceAccount(account) => self.ask_with_key(account, audience, deadline).await,
             Credentials::User(user) => {
                 if audience.is_some() {
                     return Err(no_token("A user's Google credentials give no ID tokens for others; use a service account"));
                 }
-                self.from_refresh_token(user, deadline).await
+                self.ask_with_refresh_token(user, deadline).await
             }
         }
     }
 
-    async fn from_metadata(&self, audience: Option<&str>, deadline: Instant) -> Result<Token, HttpError> {
+    async fn ask_metadata(&self, audience: Option<&str>, deadline: Instant) -> Result<Token, HttpError> {
         let base = format!("http://{}/computeMetadata/v1/instance/service-accounts/default", self.0.settings.metadata_host);
         let (path, name, value) = match audience {
             None => ("token", "scopes", SCOPE),
@@ -126,7 +126,7 @@ impl Google {
         access(&answer.json()?)
     }
 
-    async fn from_key(&self, account: &ServiceAccount, audience: Option<&str>, deadline: Instant) -> Result<Token, Failure> {
+    async fn ask_with_key(&self, account: &ServiceAccount, audience: Option<&str>, deadline: Instant) -> Result<Token, Failure> {
         let (claim, value) = audience.map_or(("scope", SCOPE), |audience| ("target_audience", audience));
         let assertion = account.assertion(claim, value, (self.0.now)()).map_err(no_token)?;
         let form = [("grant_type", JWT_BEARER), ("assertion", assertion.expose_text().unwrap_or_default())];
@@ -139,7 +139,7 @@ impl Google {
         token.map_err(|error| error.into_failure("Google's token endpoint"))
     }
 
-    async fn from_refresh_token(&self, user: &User, deadline: Instant) -> Result<Token, Failure> {
+    async fn ask_with_refresh_token(&self, user: &User, deadline: Instant) -> Result<Token, Failure> {
         let form = [
             ("grant_type", "refresh_token"),
             ("client_id", user.client_id.as_str()),

@@ -39,7 +39,7 @@ pub(crate) async fn look_up(
     let asker =
         Asker { context, account, base: base.trim_end_matches('/'), image, deadline: until.min(Instant::now() + CALL_TIMEOUT) };
     let what = format!("The registry {}, asked for `{}`,", image.host, image.repository);
-    match asker.digest().await {
+    match asker.digest_with_fresh_token().await {
         Ok(digest) => Ok(Found::Digest(digest)),
         Err(HttpError::Status { status: 404, .. }) => Ok(Found::Missing),
         Err(error) => Err(error.into_failure(&what)),
@@ -55,8 +55,22 @@ struct Asker<'a> {
 }
 
 impl Asker<'_> {
-    async fn digest(&self) -> Result<String, HttpError> {
-        let credential = if self.is_google() { Some(self.google_token().await?) } else { None };
+    /// A token that is refused is renewed once, as everywhere at Google.
+    async fn digest_with_fresh_token(&self) -> Result<String, HttpError> {
+        if !self.is_google() {
+            return self.digest(None).await;
+        }
+        let google = &self.context.clients.google;
+        let token = google.access_token(self.account, self.deadline).await.map_err(HttpError::Token)?;
+        match self.digest(Some(token.clone())).await {
+            Err(HttpError::Status { status: 401, .. }) => {}
+            other => return other,
+        }
+        let token = google.renewed_access_token(self.account, &token, self.deadline).await.map_err(HttpError::Token)?;
+        self.digest(Some(token)).await
+    }
+
+    async fn digest(&self, credential: Option<Secret>) -> Result<String, HttpError> {
         let first = self.manifest(Method::HEAD);
         let first = match &credential {
             Some(token) => first.basic("oauth2accesstoken", token),
@@ -96,10 +110,6 @@ impl Asker<'_> {
     fn is_google(&self) -> bool {
         let host = self.image.host.as_str();
         host == "gcr.io" || host.ends_with(".gcr.io") || host.ends_with(".pkg.dev")
-    }
-
-    async fn google_token(&self) -> Result<Secret, HttpError> {
-        self.context.clients.google.access_token(self.account, self.deadline).await.map_err(HttpError::Token)
     }
 
     /// A token by the way that the challenge describes. Our credential only goes to the registry's own host.

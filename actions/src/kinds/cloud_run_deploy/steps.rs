@@ -71,7 +71,12 @@ impl<'a> Deploy<'a> {
             return self.shift(digest, String::new()).await;
         }
         self.create(&digest).await?;
-        match self.serve().await {
+        let served = self.serve().await.map_err(|failure| match failure {
+            // Its time is up, whatever the last look said: what is left of it is for putting back.
+            Failure::Retry { .. } if Instant::now() >= self.until => late(),
+            other => other,
+        });
+        match served {
             Ok(address) => self.shift(digest, address).await,
             Err(Failure::Final { why }) if self.plan.rollback => {
                 self.state.failing = Some(why.clone());
@@ -186,7 +191,9 @@ impl<'a> Deploy<'a> {
         };
         let mut looks = 0;
         loop {
-            let Some(revision) = self.api.revision(&self.plan.revision, self.until).await? else {
+            // A last look at the end of the time says better than the clock what is wrong; it gets a third of the reserve.
+            let last_look = self.until + self.context.deadline.saturating_duration_since(self.until) / 3;
+            let Some(revision) = self.api.revision(&self.plan.revision, last_look).await? else {
                 return Err(Failure::last("not-ready", self.without_revision(&waited)));
             };
             match (readiness(&revision), &waited) {
