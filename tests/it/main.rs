@@ -1,5 +1,6 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
+mod crash;
 mod docs;
 mod egress;
 mod engine;

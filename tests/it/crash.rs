@@ -1,0 +1,318 @@
+//! `kill -9` on the real process, at random moments and at every journal write: nothing acknowledged is lost, no effect is doubled.
+//!
+//! `DECLIC_CRASH_RUNS` says how often it is killed at random (`make crash N=1000`).
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use declic::demo::stand_ins::{IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME, World};
+use declic::journal::record::{DeliveryState, Listing};
+use declic::journal::sqlite::ReadOnly;
+use hmac::{Hmac, KeyInit, Mac};
+use rand::Rng;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::support::binary::{WEBHOOK_SECRET, command, free_port};
+use crate::support::client::Client;
+
+/// How long everything may take to come to rest once nobody kills it any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const RULES: &str = r#"version: 1
+rules:
+  deploy:
+    on: { github.push: { branches: [main] } }
+    environment: { name: staging, url: "${{ steps.deploy.outputs.url }}" }
+    concurrency: { group: web-staging, mode: queue-all }
+    steps:
+      - id: deploy
+        uses: cloud-run/deploy
+        retry: { attempts: 5, wait: 100ms, max-wait: 1s }
+        with:
+          target: web_staging
+          image: europe-docker.pkg.dev/acme-build/web/web:${{ event.sha }}
+          health: { path: / }
+      - uses: github/comment
+        retry: { attempts: 5, wait: 100ms, max-wait: 1s }
+        with: { body: "Staging runs ${{ short(event.sha) }}: ${{ steps.deploy.outputs.revision }}" }
+    finally:
+      - uses: github/status
+        retry: { attempts: 5, wait: 100ms, max-wait: 1s }
+        with: { state: success, context: staging }
+"#;
+
+/// The stand-ins, which outlive every process, and the folder that `serve` runs in.
+struct Scene {
+    world: World,
+    folder: tempfile::TempDir,
+    client: Client,
+    address: String,
+    deliveries: Vec<Delivery>,
+    kills: usize,
+}
+
+struct Delivery {
+    id: String,
+    sha: String,
+    acknowledged: bool,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = World::start().await.expect("the stand-ins start");
+        world.cloud_run.operations_take(Duration::from_millis(40), 1);
+        world.github.accept_token("a token of this test");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let address = format!("127.0.0.1:{}", free_port());
+        let settings = format!(
+            "version: 1\nlisten: {address}\n\
+             secrets:\n  hook: {{ from: env, name: DECLIC_GITHUB_SECRET }}\n  github_token: {{ from: env, name: DECLIC_GITHUB_TOKEN }}\n\
+             sources:\n  github: {{ type: github, secret: hook }}\n\
+             targets:\n  web_staging: {{ type: cloud-run, project: acme-staging, region: europe-west1, service: web, images: [\"{IMAGE}\"] }}\n\
+             rules: rules/*.yaml\n{}",
+            world.settings("github_token")
+        );
+        fs::write(folder.path().join("declic.yaml"), settings).expect("written");
+        fs::create_dir(folder.path().join("rules")).expect("made");
+        fs::write(folder.path().join("rules/web.yaml"), RULES).expect("written");
+        Self { world, folder, client: Client::anonymous(), address, deliveries: Vec::new(), kills: 0 }
+    }
+
+    fn spawn(&self, crash_at: Option<u64>) -> Process {
+        let mut command = command(self.folder.path(), &["serve", "--config", "declic.yaml"]);
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("serve.log")).expect("a log");
+        command.stdout(Stdio::null()).stderr(log);
+        if let Some(n) = crash_at {
+            command.env("DECLIC_CRASH_AT", n.to_string());
+        }
+        Process(command.spawn().expect("the command starts"))
+    }
+
+    /// A commit with its image, and the delivery that tells of it. Not sent yet.
+    fn commit(&mut self) {
+        let number = self.deliveries.len();
+        let sha = hex::encode(Sha256::digest(format!("commit {number}")))[..40].to_owned();
+        let parent = self.deliveries.last().map_or(declic::demo::stand_ins::FIRST_COMMIT.to_owned(), |last| last.sha.clone());
+        self.world.registry.push(IMAGE_REPOSITORY, &sha, &format!("content {number}"));
+        self.world.github.add_commit(REPOSITORY, "main", &sha, &[&parent]);
+        self.deliveries.push(Delivery { id: format!("00000000-0000-4000-8000-{number:012}"), sha, acknowledged: false });
+    }
+
+    /// As a sender would: what was not acknowledged is sent again, under the same id.
+    async fn send(&mut self) {
+        let mut before = declic::demo::stand_ins::FIRST_COMMIT.to_owned();
+        for index in 0..self.deliveries.len() {
+            let delivery = &self.deliveries[index];
+            if !delivery.acknowledged {
+                let body = push(&before, &delivery.sha).to_string().into_bytes();
+                let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).expect("any length");
+                mac.update(&body);
+                let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+                let headers = [
+                    ("content-type", "application/json"),
+                    ("x-github-event", "push"),
+                    ("x-github-delivery", delivery.id.as_str()),
+                    ("x-hub-signature-256", signature.as_str()),
+                ];
+                let url = format!("http://{}/hooks/github", self.address);
+                let answer = self.client.try_send("POST", &url, &headers, body).await;
+                if let Ok(reply) = &answer {
+                    assert!(matches!(reply.status, 200 | 202 | 503), "{reply:?}");
+                }
+                self.deliveries[index].acknowledged = answer.is_ok_and(|reply| reply.status < 300);
+            }
+            before.clone_from(&self.deliveries[index].sha);
+        }
+    }
+
+    fn all_acknowledged(&self) -> bool {
+        self.deliveries.iter().all(|delivery| delivery.acknowledged)
+    }
+
+    /// What became of the deliveries: (final, all that are known).
+    fn settled(&self) -> (usize, usize) {
+        let Ok(store) = ReadOnly::open(&self.store()) else { return (0, 0) };
+        let listing = Listing { limit: 100_000, ..Listing::default() };
+        let all = store.deliveries(&listing).unwrap_or_default();
+        (all.iter().filter(|delivery| delivery.state.is_final()).count(), all.len())
+    }
+
+    fn store(&self) -> std::path::PathBuf {
+        self.folder.path().join("declic.db")
+    }
+
+    /// Sends what is left and waits until all deliveries are final, or the process is dead. True if it lives.
+    async fn rest(&mut self, process: &mut Process) -> bool {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.send().await;
+            let (settled, known) = self.settled();
+            if self.all_acknowledged() && known == self.deliveries.len() && settled == known {
+                return true;
+            }
+            if process.is_dead() {
+                return false;
+            }
+            assert!(Instant::now() < until, "{settled} of {known} settled, {} sent\n{}", self.deliveries.len(), self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// The count: every delivery had each of its effects exactly once.
+    fn count(&self) {
+        let store = ReadOnly::open(&self.store()).expect("the store opens");
+        for record in store.deliveries(&Listing { limit: 100_000, ..Listing::default() }).expect("the store works") {
+            let runs = store.runs_of(&record.id).expect("the store works");
+            assert_eq!(record.state, DeliveryState::Completed, "{record:?}\n{runs:?}\n{}", self.log());
+        }
+        let mut revisions = self.world.cloud_run.ledger.effects_of("revision.created");
+        assert_eq!(revisions.len(), self.deliveries.len(), "one revision for each delivery: {revisions:?}");
+        revisions.sort();
+        revisions.dedup();
+        assert_eq!(revisions.len(), self.deliveries.len(), "no revision was made twice");
+        let deployments = self.world.github.deployments(REPOSITORY);
+        for Delivery { sha, .. } in &self.deliveries {
+            let comments = self.world.github.commit_comments(REPOSITORY, sha);
+            assert_eq!(comments.len(), 1, "one comment on {sha}: {comments:?}");
+            let statuses = self.world.github.statuses(REPOSITORY, sha);
+            assert_eq!(statuses.len(), 1, "one status of {sha}: {statuses:?}");
+            let made: Vec<u64> =
+                deployments.iter().filter(|made| made["sha"] == **sha).filter_map(|made| made["id"].as_u64()).collect();
+            assert_eq!(made.len(), 1, "one deployment of {sha}: {deployments:?}");
+            let mut states: Vec<String> = self.world.github.deployment_statuses(REPOSITORY, made[0]).iter().map(state).collect();
+            // GitHub itself marks earlier deployments of an environment inactive.
+            states.retain(|state| state != "inactive");
+            states.sort();
+            assert_eq!(states, ["in_progress", "success"], "of {sha}");
+        }
+        let last = &self.deliveries.last().expect("some were sent").sha;
+        let comment = self.world.github.commit_comments(REPOSITORY, last);
+        let allocation = self.world.cloud_run.allocation(SERVICE_NAME);
+        let serving: Vec<&str> =
+            allocation.iter().filter(|(_, percent)| *percent > 0).map(|(revision, _)| revision.as_str()).collect();
+        assert_eq!(serving.len(), 1, "{allocation:?}");
+        assert!(
+            comment[0]["body"].as_str().is_some_and(|body| body.contains(serving[0])),
+            "the last one serves: {allocation:?} {comment:?}"
+        );
+        println!(
+            "killed {} times: {} deliveries acknowledged, 0 lost; {} revisions, comments, statuses and deployments made, 0 doubled",
+            self.kills,
+            self.deliveries.len(),
+            self.deliveries.len()
+        );
+    }
+}
+
+/// Killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn is_dead(&mut self) -> bool {
+        self.0.try_wait().expect("a child can be asked").is_some()
+    }
+
+    /// SIGKILL: nothing is tidied up.
+    fn kill(mut self) {
+        self.0.kill().expect("our own child can be killed");
+        self.0.wait().expect("our own child can be waited for");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn state(status: &Value) -> String {
+    status["state"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A push of one commit to main, as GitHub tells it.
+fn push(before: &str, sha: &str) -> Value {
+    let mut push: Value = serde_json::from_str(include_str!("../../src/cli/init/push.json")).expect("the sample is JSON");
+    push["ref"] = json!("refs/heads/main");
+    push["before"] = json!(before);
+    push["after"] = json!(sha);
+    push["head_commit"]["id"] = json!(sha);
+    push["commits"] = json!([push["head_commit"].clone()]);
+    push["repository"]["full_name"] = json!(REPOSITORY);
+    push
+}
+
+#[expect(clippy::disallowed_methods, reason = "the caller of the test says how long it runs")]
+fn runs() -> usize {
+    std::env::var("DECLIC_CRASH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(12)
+}
+
+/// Panics of the service are errors even if it came through.
+fn nothing_fell_over(folder: &Path) {
+    let log = fs::read_to_string(folder.join("serve.log")).unwrap_or_default();
+    let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
+    assert!(panics.is_empty(), "{panics:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_at_random_moments_loses_nothing_and_doubles_nothing() {
+    let mut scene = Scene::new().await;
+    for round in 0..runs() {
+        let mut process = scene.spawn(None);
+        if round % 3 == 0 {
+            scene.commit();
+        }
+        // Now and then while it starts; mostly while it works.
+        let life = if round % 7 == 6 { rand::rng().random_range(1..40) } else { rand::rng().random_range(60..700) };
+        let until = Instant::now() + Duration::from_millis(life);
+        while Instant::now() < until {
+            assert!(!process.is_dead(), "it ended by itself:\n{}", scene.log());
+            if scene.all_acknowledged() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            } else {
+                let left = until.saturating_duration_since(Instant::now());
+                // A sender that is cut off in the middle of its request does not know whether it was taken in.
+                let _ = tokio::time::timeout(left, scene.send()).await;
+            }
+        }
+        process.kill();
+        scene.kills += 1;
+    }
+    let mut process = scene.spawn(None);
+    assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
+    process.kill();
+    scene.count();
+    nothing_fell_over(scene.folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_at_every_journal_write_loses_nothing_and_doubles_nothing() {
+    let mut scene = Scene::new().await;
+    for write in 1.. {
+        assert!(write < 200, "there is an end to the writes of one delivery");
+        scene.commit();
+        let mut process = scene.spawn(Some(write));
+        let survived = scene.rest(&mut process).await;
+        process.kill();
+        if survived {
+            // Every write that this delivery needs was hit before.
+            assert!(write > 20, "only {write} writes were hit");
+            break;
+        }
+        scene.kills += 1;
+        let mut process = scene.spawn(None);
+        assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
+        process.kill();
+    }
+    scene.count();
+    nothing_fell_over(scene.folder.path());
+}
