@@ -12,6 +12,7 @@ mod google_tokens;
 mod hostile;
 mod http_request;
 mod journal;
+mod kinds;
 mod matching;
 mod push_decisions;
 mod receive;

@@ -153,7 +153,8 @@ impl<'a> Api<'a> {
                 Err(error) => return Err(self.failure(error)),
             }
             looks += 1;
-            sleep(pause(looks)).await;
+            // Not beyond `until`: what comes after it is the caller's reserve.
+            sleep(pause(looks).min(until.saturating_duration_since(Instant::now()))).await;
         }
     }
 

@@ -29,6 +29,8 @@ struct Planned {
     fault: Fault,
     method: Option<String>,
     path: Option<String>,
+    /// So many matching requests pass first.
+    pass: u32,
     left: u32,
 }
 
@@ -39,12 +41,17 @@ pub struct Faults(Arc<Mutex<Vec<Planned>>>);
 impl Faults {
     /// The next `times` requests.
     pub fn next(&self, times: u32, fault: Fault) {
-        self.plan(Planned { fault, method: None, path: None, left: times });
+        self.plan(Planned { fault, method: None, path: None, pass: 0, left: times });
+    }
+
+    /// One request, after so many others have passed.
+    pub fn after(&self, passed: u32, fault: Fault) {
+        self.plan(Planned { fault, method: None, path: None, pass: passed, left: 1 });
     }
 
     /// The next `times` requests with this method and a path that contains the text.
     pub fn next_matching(&self, times: u32, method: &str, path: &str, fault: Fault) {
-        self.plan(Planned { fault, method: Some(method.to_owned()), path: Some(path.to_owned()), left: times });
+        self.plan(Planned { fault, method: Some(method.to_owned()), path: Some(path.to_owned()), pass: 0, left: times });
     }
 
     /// The next `times` requests are answered with a status and perhaps `Retry-After` seconds.
@@ -79,7 +86,12 @@ impl Faults {
             let method = planned.method.as_ref().is_none_or(|method| *method == request.method);
             let path = planned.path.as_ref().is_none_or(|path| request.path.contains(path.as_str()));
             let same_kind = |other: &Fault| std::mem::discriminant(other) == std::mem::discriminant(&planned.fault);
-            if method && path && !caught.iter().any(same_kind) {
+            if !method || !path || caught.iter().any(same_kind) {
+                continue;
+            }
+            if planned.pass > 0 {
+                planned.pass -= 1;
+            } else {
                 planned.left = if planned.left == u32::MAX { u32::MAX } else { planned.left - 1 };
                 caught.push(planned.fault.clone());
             }
