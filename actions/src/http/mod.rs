@@ -8,7 +8,7 @@ mod guard;
 mod request;
 mod resolve;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -40,18 +40,22 @@ pub struct HttpSettings {
     pub user_agent: String,
 }
 
-/// Cheap to clone; every clone shares the connection pool.
+/// Cheap to clone; every clone shares the connection pools.
 #[derive(Debug, Clone)]
-pub struct Http {
+pub struct Http(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     /// Resolves names through the guard.
-    guarded: reqwest::Client,
+    guarded: Pool,
     /// For authorities that the operator named; a pool of its own, so that no connection crosses over.
-    named: reqwest::Client,
-    guard: Arc<Guard>,
+    named: Pool,
+    guard: Guard,
+    user_agent: String,
 }
 
 impl Http {
-    /// The client with the system's name resolution. The error says which entry of `allow` is malformed, or why TLS cannot start.
+    /// The client with the system's name resolution. The error says which entry of `allow` is malformed.
     pub fn new(settings: HttpSettings) -> Result<Self, String> {
         Self::with_lookup(settings, Arc::new(SystemLookup))
     }
@@ -59,14 +63,14 @@ impl Http {
     /// The same with another way to resolve names.
     pub fn with_lookup(settings: HttpSettings, lookup: Arc<dyn Lookup>) -> Result<Self, String> {
         let guard = Guard::new(&settings.allow)?;
-        let guarded = client(&settings.user_agent, Resolver::guarded(lookup.clone()))?;
-        let named = client(&settings.user_agent, Resolver::open(lookup))?;
-        Ok(Self { guarded, named, guard: Arc::new(guard) })
+        let guarded = Pool::new(Resolver::guarded(lookup.clone()));
+        let named = Pool::new(Resolver::open(lookup));
+        Ok(Self(Arc::new(Inner { guarded, named, guard, user_agent: settings.user_agent })))
     }
 
     /// The guard that decides about every address this client is asked to reach.
     pub fn guard(&self) -> &Guard {
-        &self.guard
+        &self.0.guard
     }
 
     /// Sends once and reads the whole answer, both before the request's deadline. Never follows a redirect and never retries.
@@ -74,18 +78,35 @@ impl Http {
         if let Some(fault) = request.fault {
             return Err(HttpError::Invalid(fault));
         }
-        let passage = self.guard.judge(&request.url).map_err(HttpError::Refused);
-        let client = match passage {
-            Ok(Passage::Public) => &self.guarded,
-            Ok(Passage::Named) => &self.named,
-            Err(_) if request.metadata_server => &self.named,
-            Err(refused) => return Err(refused),
+        let pool = match self.0.guard.judge(&request.url) {
+            Ok(Passage::Public) => &self.0.guarded,
+            Ok(Passage::Named) => &self.0.named,
+            Err(_) if request.metadata_server => &self.0.named,
+            Err(refused) => return Err(HttpError::Refused(refused)),
         };
+        let client = pool.client(&self.0.user_agent).map_err(HttpError::Invalid)?;
         let deadline = tokio::time::Instant::from_std(request.deadline);
         match tokio::time::timeout_at(deadline, exchange(client, request)).await {
             Ok(answer) => answer,
             Err(_) => Err(HttpError::Timeout),
         }
+    }
+}
+
+/// A client that is made when it is first used: reading the system's certificates takes longer than all the rest of a start.
+#[derive(Debug)]
+struct Pool {
+    resolver: Resolver,
+    client: OnceLock<Result<reqwest::Client, String>>,
+}
+
+impl Pool {
+    fn new(resolver: Resolver) -> Self {
+        Self { resolver, client: OnceLock::new() }
+    }
+
+    fn client(&self, user_agent: &str) -> Result<&reqwest::Client, String> {
+        self.client.get_or_init(|| client(user_agent, self.resolver.clone())).as_ref().map_err(Clone::clone)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Name resolution with the guard in it: what is refused here is never connected to, whatever an earlier lookup said.
 
+use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -26,6 +27,7 @@ impl Lookup for SystemLookup {
 }
 
 /// Runs when a connection is made, so the addresses that were checked are the addresses that are connected to.
+#[derive(Clone)]
 pub(super) struct Resolver {
     lookup: Arc<dyn Lookup>,
     guarded: bool,
@@ -38,6 +40,12 @@ impl Resolver {
 
     pub(super) fn open(lookup: Arc<dyn Lookup>) -> Self {
         Self { lookup, guarded: false }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Resolver").field("guarded", &self.guarded).finish_non_exhaustive()
     }
 }
 
