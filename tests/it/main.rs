@@ -5,6 +5,7 @@ mod docs;
 mod egress;
 mod engine;
 mod examples;
+mod expressions;
 mod github_events;
 mod github_payloads;
 mod globs;

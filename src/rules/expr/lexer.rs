@@ -17,11 +17,12 @@ pub(super) enum Token {
 }
 
 /// Longer ones first, so that `<=` is not read as `<`.
-const SYMBOLS: [&str; 22] =
-    ["||", "&&", "==", "!=", "<=", ">=", "??", "<", ">", "+", "-", "*", "/", "%", "!", ".", ",", "(", ")", "[", "]", "{"];
+const SYMBOLS: [&str; 21] =
+    ["||", "&&", "==", "!=", "<=", ">=", "??", "<", ">", "+", "-", "*", "/", "%", "!", ".", ",", "(", ")", "[", "]"];
 
 /// What people write out of habit, and what it is called here.
-const HABITS: [(&str, &str, &str); 7] = [
+const HABITS: [(&str, &str, &str); 8] = [
+    ("{", "there are no object literals", "write the object as YAML, with ${{ }} in its values"),
     ("===", "there is no `===`", "write `==`: types are never mixed"),
     ("=~", "there is no `=~`", "write x.matches(\"…\")"),
     ("=", "`=` does not compare", "write `==`"),

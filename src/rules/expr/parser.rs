@@ -58,10 +58,6 @@ impl Parser {
         let span = self.span();
         let fault = match self.peek() {
             Token::End => return Fault::new(span, format!("the expression ends where {wanted} is needed")),
-            Token::Symbol("{") => {
-                return Fault::new(span, "there are no object literals")
-                    .with_help("write the object as YAML, with ${{ }} in its values");
-            }
             Token::Symbol(symbol) => Fault::new(span, format!("`{symbol}` stands where {wanted} is needed")),
             Token::Name(name) => Fault::new(span, format!("`{name}` stands where {wanted} is needed")),
             Token::Text(_) => Fault::new(span, format!("a text stands where {wanted} is needed")),
