@@ -1,10 +1,12 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
+mod cel;
 mod crash;
 mod docs;
 mod egress;
 mod engine;
 mod examples;
+mod expression_checks;
 mod expressions;
 mod github_events;
 mod github_payloads;
