@@ -131,9 +131,20 @@ fn a_trace_says_what_was_expected_and_what_was_found() {
 
 #[test]
 fn an_error_of_evaluation_is_never_a_no() {
-    let index = index("  r:\n    on: { github.push: { } }\n    if: 'event.payload.count > 3'\n    STEPS\n");
-    assert!(index.reads_payload("github.push") && !index.reads_payload("github.command"));
-    let verdict = |payload: Value| index.decide(&push(json!({ "payload": payload }))).traces.remove(0);
+    let index =
+        index("  r:\n    on: { dialogflow.intent: { source: es } }\n    if: 'event.payload.count > 3'\n    reply: { text: x }\n");
+    assert!(index.reads_payload("dialogflow.intent") && !index.reads_payload("github.push"));
+    let verdict = |payload: Value| {
+        let event = Event {
+            kind: "dialogflow.intent".to_owned(),
+            source: "es".to_owned(),
+            event: json!({ "intent": "x", "payload": payload }),
+            repo: Value::Null,
+            actor: Value::Null,
+            delivery: json!({}),
+        };
+        index.decide(&event).traces.remove(0)
+    };
     assert_eq!(verdict(json!({ "count": 4 })).verdict, Verdict::Matched);
     assert_eq!(verdict(json!({ "count": 3 })).verdict, Verdict::NotMatched);
     let trace = verdict(json!({ "count": "4" }));
