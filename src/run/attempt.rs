@@ -84,7 +84,7 @@ pub(super) fn seconds(length: Duration) -> String {
     match length.as_millis() {
         0..1_000 => format!("{} ms", length.as_millis()),
         1_000..60_000 => format!("{} s", (length.as_secs_f64() * 10.0).round() / 10.0),
-        _ if length.as_secs() % 60 == 0 => format!("{} min", length.as_secs() / 60),
+        _ if length.as_secs().is_multiple_of(60) => format!("{} min", length.as_secs() / 60),
         _ => format!("{} min {} s", length.as_secs() / 60, length.as_secs() % 60),
     }
 }

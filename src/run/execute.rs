@@ -176,6 +176,12 @@ impl Execution {
             came = attempt.make() => came,
             () = self.held.lost() => return Err(LedgerError::Lost),
         };
+        let came = match came {
+            Came::Done(outcome) | Came::Found(outcome) if let Err(why) = reading::as_declared(&intent, &step.uses, &outcome) => {
+                Came::Failed(Failure::Final { why })
+            }
+            came => came,
+        };
         self.settle(place, step, came).await
     }
 

@@ -11,6 +11,7 @@ pub const POISON: &str = "poison";
 
 /// What comes next.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for one step")]
 pub enum Next<'a> {
     /// This step, from its beginning or from where it is.
     Step {

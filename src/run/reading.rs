@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use declic_actions::action::{Action, Call, Field, Origin, Why};
+use declic_actions::action::{Action, Call, Field, Intent, Origin, Outcome, Why};
 use declic_actions::secret::Secret;
 use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 use serde_json::{Map, Value, json};
@@ -16,6 +16,7 @@ use crate::matching;
 use crate::rules::expr::{Environment, EvaluationError};
 use crate::rules::model::{Offer, Rule, Step};
 use crate::rules::types::Type;
+use crate::rules::{registry, shapes};
 
 /// Evaluation that fails is never "false": the step fails with this.
 pub fn evaluation(error: &EvaluationError, what: &str) -> Why {
@@ -98,6 +99,20 @@ fn setting(params: &Map<String, Value>, kind: &str, offered: &BTreeMap<String, V
     }
 }
 
+/// Holds the output whose shape the step declares (`response:` of `http/request`) against that shape.
+pub fn as_declared(intent: &Intent, uses: &str, outcome: &Outcome) -> Result<(), Why> {
+    let Some((parameter, output)) = registry::declared_output(uses) else { return Ok(()) };
+    let Some(declared) = intent.call.params.get(parameter) else { return Ok(()) };
+    let shape =
+        shapes::declared(declared).map_err(|fault| Why::new("evaluation", format!("`{parameter}`: {}", fault.message)))?;
+    let value = outcome.outputs.get(output).unwrap_or(&Value::Null);
+    shape.fits(value).map_err(|mismatch| {
+        let path = mismatch.path.trim_start_matches('.');
+        let place = if path.is_empty() { output.to_owned() } else { format!("{output}.{path}") };
+        Why::new("shape", format!("the answer does not have the declared shape: `{place}` {}", mismatch.message))
+    })
+}
+
 /// The secrets that a call names: in parameters of type secret, and in the settings of its target and its connection.
 pub fn secrets(action: &dyn Action, call: &Call, all: &BTreeMap<String, Secret>) -> BTreeMap<String, Secret> {
     let mut names = BTreeSet::new();
@@ -140,5 +155,40 @@ fn at_secrets(kind: &Type, value: &Value, names: &mut BTreeSet<String>) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(body: &Value) -> Result<(), Why> {
+        let params = json!({"response": {"id": "int", "name?": "string"}}).as_object().cloned().unwrap_or_default();
+        let call = Call { key: "d-1".to_owned(), params, target: None, connection: None, origin: Origin::default() };
+        let intent = Intent { call, plan: Value::Null, summary: String::new() };
+        let outcome = Outcome { outputs: json!({"status": 200, "body": body}), summary: String::new(), url: None };
+        as_declared(&intent, "http/request", &outcome)
+    }
+
+    #[test]
+    fn an_answer_must_have_the_shape_that_its_step_declares() {
+        assert_eq!(answered(&json!({"id": 7})), Ok(()));
+        assert_eq!(answered(&json!({"id": 7, "name": "x", "more": true})), Ok(()));
+        for (body, place) in
+            [(json!({"id": "7"}), "`body.id`"), (json!({}), "`body.id`"), (json!([1]), "`body`"), (json!(null), "`body`")]
+        {
+            let why = answered(&body).expect_err("another shape");
+            assert_eq!(why.code, "shape");
+            assert!(why.message.contains(place), "{}", why.message);
+        }
+    }
+
+    #[test]
+    fn only_secrets_at_positions_of_secrets_are_handed_over() {
+        let kind = Type::parse("{ auth: { bearer?: secret, google-id-token?: string }?, keys: [secret] }").expect("a shape");
+        let value = json!({"auth": {"bearer": "a", "google-id-token": "b"}, "keys": ["c"], "other": "d"});
+        let mut names = BTreeSet::new();
+        at_secrets(&kind, &value, &mut names);
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["a", "c"]);
     }
 }

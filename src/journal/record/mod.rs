@@ -1,8 +1,7 @@
 //! What the journal holds, as types. Pure: the states and their transitions are in [`state`].
 
 pub mod state;
-
-use std::time::Duration;
+mod work;
 
 use bytes::Bytes;
 use declic_actions::action::{Intent, Outcome, Why};
@@ -11,6 +10,9 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
+pub use work::{
+    Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, StepEnd, Subject, Verdict, Written,
+};
 
 /// A verified delivery on its way into the journal. Made by `receive` from a `Verified` only.
 #[derive(Debug, Clone)]
@@ -91,113 +93,6 @@ pub struct DeliveryRecord {
     pub reason: Option<String>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
-}
-
-/// The right to work on a delivery or a run, until the store's clock says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// What it is a lease on.
-    pub subject: Subject,
-    /// Counts the claims of the subject: a write with an older token is refused.
-    pub token: i64,
-}
-
-/// What can be claimed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
-    /// A delivery to be matched, by our id.
-    Delivery(String),
-    /// A run, by its id.
-    Run(String),
-}
-
-/// A worker asks for work.
-#[derive(Debug, Clone)]
-pub struct Claim {
-    /// Who asks: shown with the attempts it makes.
-    pub worker: String,
-    /// How long it may be silent.
-    pub lease: Duration,
-    /// At most so many deliveries to match.
-    pub deliveries: usize,
-    /// At most so many runs.
-    pub runs: usize,
-}
-
-/// What there was to do.
-#[derive(Debug, Default)]
-pub struct Claimed {
-    /// Deliveries to match.
-    pub deliveries: Vec<ClaimedDelivery>,
-    /// Runs to go on with.
-    pub runs: Vec<ClaimedRun>,
-    /// When something becomes due that is not due now, by the store's clock.
-    pub next: Option<Duration>,
-}
-
-/// A delivery that waits to be matched.
-#[derive(Debug)]
-pub struct ClaimedDelivery {
-    /// The right to decide it.
-    pub lease: Lease,
-    /// How often it has been claimed, this time included.
-    pub claims: u32,
-    /// What came in.
-    pub delivery: Delivery,
-}
-
-/// A run that waits to be gone on with.
-#[derive(Debug)]
-pub struct ClaimedRun {
-    /// The right to work on it.
-    pub lease: Lease,
-    /// The run, already in state running.
-    pub run: RunRecord,
-    /// What has been done of it, in order.
-    pub steps: Vec<StepRecord>,
-    /// What caused it.
-    pub delivery: Delivery,
-    /// How long ago it first started.
-    pub age: Duration,
-}
-
-/// What matching came to; stored in one transaction, with which the delivery leaves the hands of its worker.
-#[derive(Debug, Clone)]
-pub struct Decision {
-    /// The `matching::Trace`s, also when nothing matched.
-    pub traces: Value,
-    /// What is to be done, and what could not be evaluated.
-    pub verdict: Verdict,
-}
-
-/// The outcome of matching one delivery.
-#[derive(Debug, Clone)]
-pub enum Verdict {
-    /// No rule wants it.
-    Ignored,
-    /// These runs, in the order of the rules.
-    Runs(Vec<NewRun>),
-    /// It cannot be read as an event: why.
-    Rejected(String),
-    /// It could not be matched: why.
-    Failed(String),
-}
-
-/// A run to be created.
-#[derive(Debug, Clone)]
-pub struct NewRun {
-    /// Name of the rule.
-    pub rule: String,
-    /// The repository whose rule it is; `None` for an operator's rule.
-    pub owner: Option<String>,
-    /// `file:line` of the rule.
-    pub place: String,
-    /// The rule set it was matched with: it ends with the rule it began with.
-    pub revision: String,
-    /// Runs that exclude each other.
-    pub group: Option<Group>,
-    /// A run that fails before its first step, such as a condition that cannot be evaluated: it is born failed, never hidden.
-    pub failure: Option<RunFailure>,
 }
 
 /// Runs of the same key exclude each other.
@@ -357,88 +252,6 @@ pub struct AttemptRecord {
     pub started_at: Timestamp,
     /// When its outcome was written.
     pub finished_at: Option<Timestamp>,
-}
-
-/// One thing that happened to a run. A list of them is written in one transaction under the run's lease.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// An attempt begins. Durable before the effect: from here on its outcome is unknown until it is written.
-    Began {
-        /// Which step.
-        place: Place,
-        /// What the rule says of it.
-        label: StepLabel,
-        /// The call; kept by the first attempt, ignored by later ones.
-        intent: Box<Intent>,
-    },
-    /// The action keeps its progress.
-    Saved {
-        /// Which step.
-        place: Place,
-        /// Opaque.
-        saved: Value,
-    },
-    /// The open attempt did not work, and another one will be made.
-    Retrying {
-        /// Which step.
-        place: Place,
-        /// Retry, or interrupted.
-        state: AttemptState,
-        /// Why it did not work.
-        why: Why,
-    },
-    /// The step is done, by the open attempt if there is one.
-    Ended {
-        /// Which step.
-        place: Place,
-        /// What the rule says of it.
-        label: StepLabel,
-        /// How.
-        end: StepEnd,
-    },
-    /// Nothing to do before the time is up: the run is given back and comes again.
-    Waits {
-        /// How long, by the store's clock.
-        after: Duration,
-    },
-    /// The run is over.
-    Finished {
-        /// A final state.
-        state: RunState,
-        /// Why, if it failed.
-        failure: Option<RunFailure>,
-    },
-    /// The worker stops; the claim does not count.
-    Released,
-}
-
-/// How a step ends.
-#[derive(Debug, Clone, PartialEq)]
-pub enum StepEnd {
-    /// It worked.
-    Succeeded {
-        /// What came of it.
-        outcome: Outcome,
-        /// The effect was there already.
-        found: bool,
-    },
-    /// It did not work, and no other attempt will be made.
-    Failed {
-        /// Why.
-        why: Why,
-    },
-    /// Its condition did not hold, or the run no longer needs it.
-    Skipped {
-        /// Why.
-        why: Why,
-    },
-}
-
-/// What a write came to.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Written {
-    /// The run that asks this one to stop at its next safe point.
-    pub stop: Option<String>,
 }
 
 /// What is listed, newest first.

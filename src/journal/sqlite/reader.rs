@@ -57,9 +57,9 @@ impl Readers {
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
-        // Not SQLITE_OPEN_READ_ONLY: the first reader of a log that a dead process left behind has to recover it.
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&self.path, flags)?;
+        // Writable if it may be: the first reader of a log that a dead process left behind has to recover it.
+        let open = |access| Connection::open_with_flags(&self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+        let connection = open(OpenFlags::SQLITE_OPEN_READ_WRITE).or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", -1024)?;

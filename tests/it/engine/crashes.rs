@@ -6,7 +6,8 @@ use declic::journal::record::{AttemptState, DeliveryState, Lease, RunState, Step
 use declic::rules::model::Rule;
 use serde_json::json;
 
-use super::world::{Act, World, noting, rule, step};
+use super::action::Act;
+use super::world::{World, noting, rule, step};
 
 #[tokio::test]
 async fn an_effect_that_was_made_but_not_recorded_is_found_after_a_crash() {

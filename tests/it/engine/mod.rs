@@ -1,5 +1,6 @@
 //! The engine on a real store: steps, failures, retries, crashes, and how it stops.
 
+mod action;
 mod crashes;
 mod runs;
 mod stopping;

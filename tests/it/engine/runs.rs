@@ -7,7 +7,8 @@ use declic::rules::model::{Concurrency, Environment, Mode, Rule, Step};
 use declic::rules::template::Template;
 use serde_json::{Value, json};
 
-use super::world::{Act, World, expression_of, noting, only_if, retrying, rule, step};
+use super::action::Act;
+use super::world::{World, expression_of, noting, only_if, retrying, rule, step};
 
 /// (phase, step, state) of all that was reached.
 fn states(steps: &[declic::journal::record::StepRecord]) -> Vec<(Phase, &str, StepState)> {

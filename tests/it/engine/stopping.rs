@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use declic::journal::record::{DeliveryState, RunState};
 use serde_json::json;
 
-use super::world::{Act, World, rule, step};
+use super::action::Act;
+use super::world::{World, rule, step};
 
 #[tokio::test]
 async fn draining_lets_a_running_step_end_and_begins_no_other() {
