@@ -16,6 +16,7 @@ mod hostile;
 mod http_request;
 mod journal;
 mod kinds;
+mod listings;
 mod matching;
 mod push_decisions;
 mod receive;
