@@ -31,8 +31,8 @@ use crate::sources::{self, Source};
 /// How long a secret may take to come from Secret Manager at the start.
 const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The store is asked this often whether it takes writes.
-const PROBE_EVERY: Duration = Duration::from_secs(2);
+/// The store is asked this often whether it takes writes; each time it writes and syncs.
+const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// A service that is ready to serve.
 pub struct Service {

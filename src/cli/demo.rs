@@ -35,7 +35,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Ok(demo) => demo,
             Err(why) => return complain(USAGE, why),
         };
-        let stop = (!arguments.exit).then(told_to_stop);
+        let stop = match told_to_stop() {
+            Ok(stop) => (!arguments.exit).then_some(stop),
+            Err(error) => return complain(WRONG, format_args!("signals cannot be received: {error}")),
+        };
         match demo.run(&mut std::io::stdout(), colour(), stop).await {
             Ok(verdict) if verdict.missing.is_empty() => ExitCode::SUCCESS,
             Ok(_) => ExitCode::from(WRONG),

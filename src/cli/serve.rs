@@ -55,6 +55,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 async fn serve(settings: Settings) -> ExitCode {
     let address = settings.listen;
+    // From the first moment: as process 1 of a container there is no default action for SIGTERM.
+    let stop = match told_to_stop() {
+        Ok(stop) => stop,
+        Err(error) => return complain(WRONG, format_args!("signals cannot be received: {error}")),
+    };
     // Bound before the rest is built: a port that is taken should be the first thing to be said.
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
@@ -66,22 +71,22 @@ async fn serve(settings: Settings) -> ExitCode {
     };
     let address = listener.local_addr().unwrap_or(address);
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
-    match service.serve(listener, told_to_stop()).await {
+    match service.serve(listener, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(WRONG, format_args!("serving ended: {error}")),
     }
 }
 
-/// Done at the first SIGTERM or SIGINT.
-pub(super) async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without handlers the default action ends the process: nothing is lost, nothing is drained.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+/// Listens for SIGTERM and SIGINT from now on; what it gives is done at the first of them.
+pub(super) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 fn warn(loaded: &Loaded, path: &std::path::Path) {

@@ -1,5 +1,6 @@
 //! What the demo puts on the terminal.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,21 +12,24 @@ use super::stand_ins::World;
 use crate::clock::Timestamp;
 use crate::journal::record::DeliveryRecord;
 use crate::matching::{Trace, Verdict as Match};
+use crate::rules::expr::Reason;
 use crate::run::observe::Stage;
 
-/// Stages that only repeat what the action itself has told in more detail.
-const QUIET: &[&str] = &["started"];
+/// Width of the column of names.
+const NAME: usize = 17;
 
 /// The terminal. Writing to one that is gone is not an error of the demo.
 pub(super) struct Screen<'o, W: Write> {
     out: &'o mut W,
     colour: bool,
     began: Option<Timestamp>,
+    /// Names that the rule gives its steps, by step.
+    names: BTreeMap<String, String>,
 }
 
 impl<'o, W: Write> Screen<'o, W> {
     pub fn new(out: &'o mut W, colour: bool) -> Self {
-        Self { out, colour, began: None }
+        Self { out, colour, began: None, names: BTreeMap::new() }
     }
 
     fn line(&mut self, text: &str) {
@@ -40,7 +44,7 @@ impl<'o, W: Write> Screen<'o, W> {
     fn entry(&mut self, at: Timestamp, good: bool, name: &str, line: &str) {
         let elapsed = self.began.map_or(0, |began| at.0.saturating_sub(began.0));
         let mark = if good { self.paint("32", "✔") } else { self.paint("31", "✘") };
-        let name = self.paint("1", &format!("{name:<17}"));
+        let name = self.paint("1", &format!("{name:<NAME$}"));
         self.line(&format!("{elapsed:>6} ms  {mark} {name} {line}"));
     }
 
@@ -80,17 +84,36 @@ impl<'o, W: Write> Screen<'o, W> {
                 let mark = if check.holds { self.paint("32", "✔") } else { self.paint("33", "✘") };
                 let found = if check.found.is_empty() { String::new() } else { self.paint("2", &format!("  ({})", check.found)) };
                 self.line(&format!("{:32}{mark} {}{found}", "", check.text));
+                if let Some(reason) = &check.reason {
+                    self.reason(reason, 34);
+                }
             }
         }
     }
 
+    fn reason(&mut self, reason: &Reason, indent: usize) {
+        let mark = if reason.holds { self.paint("32", "✔") } else { self.paint("33", "✘") };
+        let found =
+            if reason.found.is_empty() { String::new() } else { self.paint("2", &format!("  ({})", reason.found.join(", "))) };
+        self.line(&format!("{:indent$}{mark} {}{found}", "", reason.text));
+        for part in &reason.parts {
+            self.reason(part, indent + 2);
+        }
+    }
+
     pub fn stage(&mut self, stage: &Stage) {
-        if QUIET.contains(&stage.name.as_str()) {
+        let step = stage.step.as_deref().unwrap_or_default();
+        // A step starts with its name, or with what it is about to do, which the action then tells in more detail.
+        if stage.name == "started" {
+            if stage.line.len() <= NAME {
+                self.names.insert(step.to_owned(), stage.line.clone());
+            }
             return;
         }
         let good = !matches!(stage.name.as_str(), "failed" | "rejected" | "retrying") && !stage.line.starts_with("failed");
-        let name = match (stage.name.as_str(), stage.step.as_deref()) {
-            ("succeeded" | "failed" | "skipped" | "retrying", Some(step)) => format!("step {step}"),
+        let name = match (stage.name.as_str(), self.names.get(step)) {
+            ("succeeded", Some(name)) => name.clone(),
+            ("succeeded" | "failed" | "skipped" | "retrying", _) if !step.is_empty() => format!("step {step}"),
             (name, _) => name.to_owned(),
         };
         self.entry(stage.at, good, &name, &stage.line);

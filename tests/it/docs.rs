@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::binary::{command, declic, free_port, keep_to_this_machine};
+use crate::support::binary::{answers, command, declic, free_port, keep_to_this_machine};
 
 /// Commands of `sh` blocks that are run by another test, or cannot be run inside one.
 const ELSEWHERE: &[&str] = &["make ", "cargo ", "cd ", "./scripts/", "docker ", "curl ", "gcloud ", "set -a"];
@@ -181,7 +181,7 @@ fn serve(folder: &Path, arguments: &[&str]) -> Running {
     let settings = fs::read_to_string(folder.join("declic.yaml")).expect("declic.yaml");
     let address = settings.lines().find_map(|line| line.strip_prefix("listen: ")).expect("an address").to_owned();
     let until = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(&address).is_err() {
+    while !answers(&address) {
         assert!(Instant::now() < until, "nothing listens on {address} after 20 s");
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -2,6 +2,7 @@
 
 mod cel;
 mod crash;
+mod demo;
 mod docs;
 mod egress;
 mod engine;

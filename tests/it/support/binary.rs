@@ -68,7 +68,7 @@ impl Binary {
         let child = command.spawn().expect("the command starts");
         let mut started = Self { child, address: address.to_owned(), log };
         let until = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(&started.address).is_err() {
+        while !answers(&started.address) {
             let ended = started.child.try_wait().expect("a child can be asked");
             assert!(ended.is_none() && Instant::now() < until, "serve did not start ({ended:?}):\n{}", started.log());
             std::thread::sleep(Duration::from_millis(10));
@@ -105,6 +105,17 @@ impl Drop for Binary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Does it answer `/livez`? That it listens is not enough: the port is bound before the store is opened.
+pub fn answers(address: &str) -> bool {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+    let mut answer = String::new();
+    write!(stream, "GET /livez HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
 }
 
 /// Settings as `init` wrote them, with nothing to reach outside this machine.
