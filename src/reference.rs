@@ -6,6 +6,7 @@ use std::time::Duration;
 use declic_actions::action::{Class, Field, Repeat, Spec};
 use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 
+use crate::rules::github_payloads::{self, Presence};
 use crate::rules::registry::{self, ACTOR, DELIVERY, Declares, EVENTS, EventSpec, FAILURE, REPOSITORY};
 use crate::sources;
 
@@ -22,6 +23,7 @@ pub struct Page {
 pub fn pages() -> Vec<Page> {
     vec![
         Page { name: "events.md", text: events() },
+        Page { name: "github-events.md", text: github_events() },
         Page { name: "actions.md", text: actions() },
         Page { name: "settings.md", text: settings() },
     ]
@@ -69,6 +71,23 @@ fn events() -> String {
     table(&mut page, "field", ACTOR);
     page.push_str("`failure`, in `on-failure`:\n\n");
     table(&mut page, "field", FAILURE);
+    page
+}
+
+fn github_events() -> String {
+    let mut page = heading("GitHub's other events");
+    page.push_str("Every webhook of GitHub's can start a rule. Those with fields of their own are in [events.md](events.md); these have `event.payload`, typed as GitHub describes it, and where the webhook has actions `event.action` and the filter `types`. Where it names a repository, there is the filter `repos`; `repo` may be missing where the table says \"sometimes\".\n\nA rule that deploys must say who may start it (`allow:`) where strangers can cause the event.\n\n| event | `types` | names a repository | strangers can cause it |\n|---|---|---|---|\n");
+    for event in registry::GENERAL.iter() {
+        let event_type = registry::github_event_type(event.name).unwrap_or_default();
+        let types: Vec<String> = github_payloads::actions(event_type).iter().map(|word| format!("`{word}`")).collect();
+        let repository = match registry::repository_of(event) {
+            Presence::Always => "yes",
+            Presence::Sometimes => "sometimes",
+            Presence::Never => "no",
+        };
+        let strangers = if registry::open_to_strangers(event) { "yes" } else { "" };
+        let _ = writeln!(page, "| `{}` | {} | {repository} | {strangers} |", event.name, types.join(" "));
+    }
     page
 }
 

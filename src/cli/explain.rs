@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
 
 fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played, String> {
     let Some(spec) = registry::event(&arguments.event) else {
-        let known = || registry::EVENTS.iter().map(|event| event.name);
+        let known = || registry::events().map(|event| event.name);
         let help = did_you_mean(&arguments.event, known())
             .unwrap_or_else(|| format!("there is: {}", known().collect::<Vec<_>>().join(", ")));
         return Err(format!("there is no event {}: {help}", arguments.event));

@@ -8,6 +8,7 @@ use super::look::{Occasion, look, overlooked};
 use super::{Check, Decisions, Trace, Verdict};
 use crate::event::Event;
 use crate::rules::model::{FilterTest, Rule, RuleSet, Trigger};
+use crate::rules::registry;
 
 /// Rules by (source, event, repository), so that a delivery looks only at those that could start.
 pub struct Index {
@@ -47,33 +48,46 @@ impl Index {
 
     /// Must an event of this kind be decoded with its payload?
     pub fn reads_payload(&self, event_kind: &str) -> bool {
-        self.payloads.contains(event_kind)
+        self.payloads.contains(event_kind) || registry::also(event_kind).is_some_and(|kind| self.payloads.contains(kind))
     }
 
     /// Holds an event against every rule that could start.
     pub fn decide(&self, event: &Event) -> Decisions {
+        let occasion = Occasion::new(event);
+        let mut decisions = Decisions::default();
+        let mut rest = self.candidates(event).into_iter().peekable();
+        while let Some((rule_number, trigger_number)) = rest.next() {
+            let mut triggers = vec![trigger_number];
+            while let Some((_, trigger_number)) = rest.next_if(|(rule, _)| *rule == rule_number) {
+                triggers.push(trigger_number);
+            }
+            let Some(rule) = self.set.rules.get(rule_number) else { continue };
+            let heard = triggers.into_iter().filter_map(|number| rule.triggers.get(number));
+            // Keys are hashes: a chance neighbour is told apart here.
+            let heard: Vec<&Trigger> = heard.filter(|trigger| overlooked(rule, trigger, event).is_none()).collect();
+            if let Some(trace) = best(rule, &heard, &occasion) {
+                decisions.add(rule, trace);
+            }
+        }
+        decisions
+    }
+
+    /// (rule, trigger) of everything that could start, in order.
+    fn candidates(&self, event: &Event) -> Vec<(usize, usize)> {
         let mut candidates = Vec::new();
-        for source in [None, Some(event.source.as_str())] {
-            for repository in [None, event.repository()] {
-                candidates.extend(self.entries.get(&key(&event.kind, source, repository)).into_iter().flatten().copied());
-                if event.repository().is_none() {
-                    break;
+        for kind in std::iter::once(event.kind.as_str()).chain(registry::also(&event.kind)) {
+            for source in [None, Some(event.source.as_str())] {
+                for repository in [None, event.repository()] {
+                    candidates.extend(self.entries.get(&key(kind, source, repository)).into_iter().flatten().copied());
+                    if event.repository().is_none() {
+                        break;
+                    }
                 }
             }
         }
         candidates.sort_unstable();
         candidates.dedup();
-        let occasion = Occasion::new(event);
-        let mut decisions = Decisions::default();
-        for (rule_number, trigger_number) in candidates {
-            let Some(rule) = self.set.rules.get(rule_number) else { continue };
-            let Some(trigger) = rule.triggers.get(trigger_number) else { continue };
-            // Keys are hashes: a chance neighbour is told apart here.
-            if overlooked(rule, trigger, event).is_none() {
-                decisions.add(rule, look(rule, trigger, &occasion));
-            }
-        }
-        decisions
+        candidates
     }
 
     /// Holds an event against all rules, also those of other events, sources and repositories: for `explain`.
@@ -81,15 +95,26 @@ impl Index {
         let occasion = Occasion::new(event);
         let mut decisions = Decisions::default();
         for rule in &self.set.rules {
-            let heard = rule.triggers.iter().find(|trigger| overlooked(rule, trigger, event).is_none());
-            let trace = match heard {
-                Some(trigger) if rule.enabled => look(rule, trigger, &occasion),
-                _ => not_looked_at(rule, event),
-            };
+            let heard: Vec<&Trigger> =
+                rule.triggers.iter().filter(|trigger| rule.enabled && overlooked(rule, trigger, event).is_none()).collect();
+            let trace = best(rule, &heard, &occasion).unwrap_or_else(|| not_looked_at(rule, event));
             decisions.add(rule, trace);
         }
         decisions
     }
+}
+
+/// The trace of the first trigger that lets the rule start; of the first one if none does. A rule starts once for an event.
+fn best(rule: &Rule, heard: &[&Trigger], occasion: &Occasion<'_>) -> Option<Trace> {
+    let mut first = None;
+    for trigger in heard {
+        let trace = look(rule, trigger, occasion);
+        if trace.verdict == Verdict::Matched {
+            return Some(trace);
+        }
+        first.get_or_insert(trace);
+    }
+    first
 }
 
 /// The trace of a rule that the index does not even offer.

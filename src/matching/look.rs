@@ -12,6 +12,7 @@ use super::{Check, Trace, Verdict, arguments, filter};
 use crate::event::Event;
 use crate::rules::expr::{Environment, EvaluationError, show};
 use crate::rules::model::{Rule, Trigger};
+use crate::rules::registry;
 
 type Names = BTreeMap<String, Arc<Value>>;
 
@@ -70,7 +71,7 @@ fn with_vars(rule: &Rule, mut environment: Environment) -> Result<Environment, E
 
 /// Why a trigger does not hear the event at all, if so.
 pub(super) fn overlooked(rule: &Rule, trigger: &Trigger, event: &Event) -> Option<Check> {
-    if trigger.event != event.kind {
+    if !registry::is_heard_as(&event.kind, &trigger.event) {
         return Some(Check::new(false, format!("event {}", trigger.event), format!("this is {}", event.kind)));
     }
     if let Some(source) = trigger.source.as_ref().filter(|source| **source != event.source) {

@@ -47,6 +47,26 @@ pub fn payload_type(event_type: &str) -> Option<Type> {
     DESCRIPTION.events.get(event_type).map(|event| convert(&event.payload, DEEPEST))
 }
 
+/// Is a field at the top of a payload there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// In every payload of that type.
+    Always,
+    /// In some.
+    Sometimes,
+    /// In none.
+    Never,
+}
+
+/// Does the payload of an event type have that field at its top?
+pub fn presence(event_type: &str, field: &str) -> Presence {
+    match DESCRIPTION.events.get(event_type).and_then(|event| event.payload.get(field)) {
+        None => Presence::Never,
+        Some(Value::Object(fields)) if fields.len() == 1 && fields.contains_key("?") => Presence::Sometimes,
+        Some(_) => Presence::Always,
+    }
+}
+
 fn convert(value: &Value, depth: usize) -> Type {
     let Some(depth) = depth.checked_sub(1) else { return Type::Any };
     match value {

@@ -63,13 +63,13 @@ fn fault(message: &str) -> ShapeFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::registry::{self, ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
+    use crate::rules::registry::{self, ACTOR, DELIVERY, FAILURE, REPOSITORY};
 
     #[test]
     fn every_shape_of_the_registry_is_a_type() {
         let mut fields: Vec<&Field> = [ACTOR, DELIVERY, FAILURE, REPOSITORY].into_iter().flatten().collect();
-        fields.extend(EVENTS.iter().flat_map(|event| event.fields));
-        fields.extend(EVENTS.iter().filter_map(|event| event.reply.as_ref()).flat_map(|reply| reply.fields));
+        fields.extend(registry::events().flat_map(|event| event.fields));
+        fields.extend(registry::events().filter_map(|event| event.reply.as_ref()).flat_map(|reply| reply.fields));
         fields.extend(registry::actions().flat_map(|spec| spec.parameters.iter().chain(spec.outputs)));
         fields.extend(
             declic_actions::targets::TARGETS.iter().chain(declic_actions::targets::CONNECTIONS).flat_map(|kind| kind.fields),

@@ -248,7 +248,10 @@ impl Reader<'_> {
     /// Grants must name what there is: a typing mistake would silently grant nothing.
     fn granted(&mut self, item: &crate::rules::yaml::Node, grant: &Grant) {
         let section = |key: &str| item.get("grant").and_then(|grant| grant.value.get(key)).map(|entry| entry.value.clone());
-        let events: Vec<&str> = registry::EVENTS.iter().map(|event| event.name).collect();
+        // The long list is only made for whoever needs it: it costs a start some milliseconds.
+        let own: Vec<&str> = registry::EVENTS.iter().map(|event| event.name).collect();
+        let all_own = grant.events.iter().all(|name| own.contains(&name.as_str()));
+        let events = if all_own { own } else { registry::events().map(|event| event.name).collect() };
         let mut actions: Vec<String> = registry::actions().map(|spec| spec.name.to_owned()).collect();
         actions
             .extend(registry::actions().filter_map(|spec| spec.name.split_once('/')).map(|(service, _)| format!("{service}/*")));

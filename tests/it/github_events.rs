@@ -148,8 +148,10 @@ fn a_created_comment_with_a_command_is_one_and_an_edited_one_is_not() {
         (&event.event["command"], &event.event["args"], &event.event["on"]),
         (&json!("deploy"), &json!(["staging"]), &json!("pull_request"))
     );
-    assert_eq!(decode("issue_comment", &comment("edited", "/deploy staging")), Ok(None));
-    assert_eq!(decode("issue_comment", &comment("created", "please /deploy")), Ok(None));
+    for (action, body) in [("edited", "/deploy staging"), ("created", "please /deploy")] {
+        let event = decode("issue_comment", &comment(action, body)).unwrap().unwrap();
+        assert_eq!((event.kind.as_str(), event.event), ("github.issue_comment", json!({ "action": action })));
+    }
 }
 
 #[test]
@@ -168,4 +170,19 @@ fn only_a_workflow_run_that_ended_is_an_event() {
     assert_eq!((&event.event["conclusion"], &event.event["fork"]), (&json!("failure"), &json!(false)));
     assert_eq!(decode("workflow_run", &run("requested", Value::Null)), Ok(None));
     assert_eq!(decode("workflow_run", &run("completed", json!("exploded"))), Ok(None));
+}
+
+#[test]
+fn any_other_webhook_is_an_event_with_its_action_and_payload() {
+    let event =
+        decode("issues", &json!({ "action": "opened", "repository": repository(), "sender": sender() })).unwrap().unwrap();
+    assert_eq!((event.kind.as_str(), &event.event), ("github.issues", &json!({ "action": "opened" })));
+    assert_eq!((event.repository(), &event.actor["login"]), (Some("acme/web"), &json!("mona")));
+    let event = decode("org_block", &json!({ "action": "blocked", "sender": sender() })).unwrap().unwrap();
+    assert_eq!((event.kind.as_str(), event.repository()), ("github.org_block", None));
+    for event_type in ["command", "something_new"] {
+        assert_eq!(decode(event_type, &json!({ "sender": sender() })), Ok(None), "{event_type}");
+    }
+    let crooked = json!({ "action": "opened", "repository": { "id": 1, "full_name": "acme/web/.." } });
+    assert!(decode("issues", &crooked).is_err());
 }

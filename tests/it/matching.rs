@@ -248,3 +248,26 @@ fn what_does_not_fit_the_declared_body_does_not_match() {
     assert!(index.decide(&event("other", json!({}))).traces.is_empty());
     assert_eq!(index.decide_all(&event("other", json!({}))).traces.remove(0).checks.remove(0).text, "source: shop");
 }
+
+#[test]
+fn a_command_is_heard_as_a_comment_too_and_starts_a_rule_once() {
+    let index = index(
+        "  comments:\n    on: { github.issue_comment: { types: [created] } }\n    STEPS\n  commands:\n    on: { github.command: { command: go } }\n    allow: { permission: anyone }\n    STEPS\n  both:\n    on: { github.command: { command: stop }, github.issue_comment: }\n    allow: { permission: anyone }\n    if: event.payload.comment.body != \"\"\n    STEPS\n",
+    );
+    assert!(index.reads_payload("github.command") && index.reads_payload("github.issue_comment"));
+    let mut event = push(json!({}));
+    event.kind = "github.command".to_owned();
+    event.event =
+        json!({ "command": "go", "action": "created", "on": "issue", "number": 1, "payload": { "comment": { "body": "/go" } } });
+    let names = |event: &Event| {
+        let matched = |decisions: declic::matching::Decisions| {
+            decisions.matched.iter().map(|rule| rule.name.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let all = matched(index.decide_all(event));
+        assert_eq!(matched(index.decide(event)), all);
+        all
+    };
+    assert_eq!(names(&event), "comments commands both");
+    event.kind = "github.issue_comment".to_owned();
+    assert_eq!(names(&event), "comments both");
+}

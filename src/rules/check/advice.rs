@@ -77,12 +77,13 @@ pub fn concurrency(key: &str) -> Option<&'static str> {
 pub fn event(name: &str) -> Option<&'static str> {
     Some(match name {
         "schedule" | "cron" => "there are no schedules: let Cloud Scheduler publish to Pub/Sub, and use `pubsub.message`",
-        "workflow_dispatch" | "repository_dispatch" => "start it by a comment: `github.command`",
+        "workflow_dispatch" => "start it by a comment: `github.command`",
+        "repository_dispatch" => "write `github.repository_dispatch`, or start it by a comment: `github.command`",
         "workflow_call" => "rules do not call rules: put what they share in `vars:`",
         "pull_request_target" => {
             "write `github.pull_request`: rules are always read from the default branch, and forks are out unless `forks: true`"
         }
-        "issue_comment" => "write `github.command` for comments such as /deploy",
+        "issue_comment" => "write `github.command` for comments such as /deploy, `github.issue_comment` for all",
         _ => return None,
     })
 }

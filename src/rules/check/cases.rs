@@ -106,7 +106,7 @@ fn read(faults: &mut Faults, node: &Node, named: &Named<'_>, event: Option<&str>
         }
     };
     let Some(spec) = registry::event(name) else {
-        let help = did_you_mean(name, registry::EVENTS.iter().map(|event| event.name));
+        let help = did_you_mean(name, registry::events().map(|event| event.name));
         faults.error("unknown-event", span, format!("there is no event `{name}`"), help);
         return None;
     };

@@ -6,6 +6,7 @@ use super::trigger::Heard;
 use super::{Checker, advice, scope};
 use crate::rules::expr::{Expression, Scope};
 use crate::rules::model::{Allow, Concurrency, Environment, Mode, Rule, Step, Trigger};
+use crate::rules::registry;
 use crate::rules::suggest::did_you_mean;
 use crate::rules::template::Template;
 use crate::rules::types::Type;
@@ -204,9 +205,16 @@ impl Checker<'_> {
         let url = find("url").and_then(|entry| self.template(&entry.value, &Type::String, end, "url"));
         let sha = find("sha").and_then(|entry| self.template(&entry.value, &Type::String, start, "sha"));
         let transient = find("transient").and_then(|entry| self.flag(&entry.value, "transient")).unwrap_or(false);
-        let has_commit = matches!(start.names.get("event"), Some(Type::Object(fields)) if !fields.contains_key("sha"));
-        if sha.is_none() && find("sha").is_none() && has_commit && hears(heard, "github.command") {
-            let help = "sha: ${{ event.head.sha }}, with `on: [pull_request]`".to_owned();
+        let no_commit = matches!(start.names.get("event"), Some(Type::Object(fields)) if !fields.contains_key("sha"));
+        let command = hears(heard, "github.command");
+        let general = heard.iter().filter_map(|heard| heard.spec).any(registry::is_general);
+        if sha.is_none() && find("sha").is_none() && no_commit && (command || general) {
+            let help = if general {
+                "sha: ${{ … }}, a commit of `event.payload`"
+            } else {
+                "sha: ${{ event.head.sha }}, with `on: [pull_request]`"
+            }
+            .to_owned();
             self.faults.error(
                 "missing",
                 node.span.clone(),

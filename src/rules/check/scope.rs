@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Checker;
 use super::trigger::Heard;
 use crate::rules::expr::Scope;
-use crate::rules::github_payloads;
+use crate::rules::github_payloads::{self, Presence};
 use crate::rules::model::Step;
 use crate::rules::registry::{self, ACTOR, DELIVERY, EventSpec, FAILURE, REPOSITORY};
 use crate::rules::shapes;
@@ -33,9 +33,28 @@ impl Checker<'_> {
         names("event", event(heard, rule.contains("payload")));
         // While an event is unknown, nothing is known of its contexts: no faults follow from that one.
         let unknown = heard.iter().any(|heard| heard.spec.is_none());
-        if unknown || heard.iter().filter_map(|heard| heard.spec).all(|spec| spec.github) {
-            names("repo", if unknown { Type::Any } else { Type::Object(shapes::object(REPOSITORY)) });
-            names("actor", if unknown { Type::Any } else { Type::Object(shapes::object(ACTOR)) });
+        let specs = || heard.iter().filter_map(|heard| heard.spec);
+        if unknown || specs().all(|spec| spec.github) {
+            let repository = Type::Object(shapes::object(REPOSITORY));
+            if unknown {
+                names("repo", Type::Any);
+            } else if specs().all(|spec| registry::repository_of(spec) == Presence::Always) {
+                names("repo", repository);
+            } else if specs().all(|spec| registry::repository_of(spec) != Presence::Never) {
+                names("repo", repository.optional());
+            }
+            let actor = Type::Object(shapes::object(ACTOR));
+            let named = specs().all(registry::names_actor);
+            names(
+                "actor",
+                if unknown {
+                    Type::Any
+                } else if named {
+                    actor
+                } else {
+                    actor.optional()
+                },
+            );
         }
         names("vars", Type::Object(vars.clone()));
         if self.ground.repository.is_none() {

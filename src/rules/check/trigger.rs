@@ -49,13 +49,17 @@ impl Checker<'_> {
         let mut heard =
             Heard { spec: None, declared: None, only_words: BTreeMap::new(), forks: None, source: None, trigger: None };
         let Some(spec) = registry::event(&entry.key) else {
-            let known = registry::EVENTS.iter().map(|event| event.name);
+            let known = registry::events().map(|event| event.name);
             let help = advice::event(&entry.key).map(str::to_owned).or_else(|| did_you_mean(&entry.key, known));
             self.faults.error("unknown-event", entry.span.clone(), format!("there is no event `{}`", entry.key), help);
             return heard;
         };
         heard.spec = Some(spec);
         self.event_granted(entry.span.clone(), spec.name);
+        if spec.name == "github.ping" {
+            let message = "GitHub's ping is answered at once and starts no rule";
+            self.faults.warning("never", entry.span.clone(), message, Some("take it out".to_owned()));
+        }
         let entries = keys(&mut self.faults, &entry.value, &format!("`{}`", spec.name), &keys_of(spec), advice::trigger);
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
 

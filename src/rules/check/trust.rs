@@ -4,6 +4,7 @@ use super::Checker;
 use super::steps::Block;
 use super::trigger::Heard;
 use crate::rules::model::Allow;
+use crate::rules::registry;
 use crate::rules::yaml::Entry;
 
 impl Checker<'_> {
@@ -23,12 +24,15 @@ impl Checker<'_> {
                 Some("read") => Some("everybody who can read the repository"),
                 _ => None,
             };
-            if spec.name == "github.command"
+            let listed = spec.name != "github.command" && !(allow.users.is_empty() && allow.teams.is_empty());
+            if (spec.name == "github.command" || registry::open_to_strangers(spec))
+                && !listed
                 && let Some(strangers) = strangers
             {
                 let permission = allow_entry.and_then(|entry| entry.value.get("permission"));
                 let span = permission.map_or(rule.span.clone(), |entry| entry.value.span.clone());
-                let help = "allow: { permission: write }, which is also what counts if nothing is said".to_owned();
+                let counts = if spec.name == "github.command" { ", which is also what counts if nothing is said" } else { "" };
+                let help = format!("allow: {{ permission: write }}{counts}");
                 self.faults.error("trust", span, format!("{strangers} could start a deploy"), Some(help));
             }
             if spec.name == "slack.command" && allow.slack_users.is_empty() && allow.slack_groups.is_empty() {

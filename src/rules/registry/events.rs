@@ -56,11 +56,12 @@ pub static FAILURE: &[Field] = &[
     field("rolled_back", "bool", "Did the action put back what was there before?"),
 ];
 
-const REPOS: FilterSpec = filter("repos", FilterKind::Glob(Subject::Name), "repo.full_name", "Patterns of `owner/name`");
-const PAYLOAD: Field = field("payload", "any", "The whole body as GitHub sent it");
-const GITHUB: &[From] = &[from("github-app"), from("github")];
+pub(super) const REPOS: FilterSpec =
+    filter("repos", FilterKind::Glob(Subject::Name), "repo.full_name", "Patterns of `owner/name`");
+pub(super) const PAYLOAD: Field = field("payload", "any", "The whole body as GitHub sent it");
+pub(super) const GITHUB: &[From] = &[from("github-app"), from("github")];
 
-/// Every event, in the order of the reference.
+/// Every event with fields of its own, in the order of the reference.
 pub static EVENTS: &[EventSpec] = &[
     EventSpec {
         name: "github.push",

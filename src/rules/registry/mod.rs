@@ -9,9 +9,11 @@ use declic_actions::kinds;
 use crate::rules::glob::Subject;
 
 mod events;
+mod github;
 mod planned;
 
 pub use events::{ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
+pub use github::{GENERAL, is_general, names_actor, open_to_strangers, repository_of};
 pub use planned::PLANNED;
 
 /// The list entry of an event: everything that checker, schema, reference and tests know of it.
@@ -121,20 +123,33 @@ pub enum FilterKind {
     Flag,
 }
 
+/// Every event: those with fields of their own, then the rest of GitHub's.
+pub fn events() -> impl Iterator<Item = &'static EventSpec> {
+    EVENTS.iter().chain(GENERAL.iter())
+}
+
 /// The event of that name.
 pub fn event(name: &str) -> Option<&'static EventSpec> {
-    EVENTS.iter().find(|event| event.name == name)
+    EVENTS.iter().find(|event| event.name == name).or_else(|| GENERAL.iter().find(|event| event.name == name))
 }
 
 /// GitHub's word for the webhook behind an event: its payload has a known type.
 pub fn github_event_type(event: &str) -> Option<&'static str> {
-    Some(match event {
-        "github.push" => "push",
-        "github.pull_request" => "pull_request",
-        "github.command" => "issue_comment",
-        "github.workflow_run" => "workflow_run",
-        _ => return None,
-    })
+    match event {
+        "github.push" => Some("push"),
+        "github.command" => Some("issue_comment"),
+        _ => self::event(event).filter(|spec| spec.github).and_then(|spec| spec.name.strip_prefix("github.")),
+    }
+}
+
+/// The event as which rules hear the same delivery too: a command is a comment as well.
+pub fn also(event: &str) -> Option<&'static str> {
+    (event == "github.command").then_some("github.issue_comment")
+}
+
+/// Can an event of this kind start a rule that asks for `wanted`?
+pub fn is_heard_as(event: &str, wanted: &str) -> bool {
+    event == wanted || also(event) == Some(wanted)
 }
 
 /// Every action, built ones first.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::Happening;
 use crate::event::Event;
 use crate::matching;
+use crate::rules::github_payloads::Presence;
 use crate::rules::registry::{self, ACTOR, Declares, EventSpec, REPOSITORY};
 use crate::rules::shapes;
 use crate::rules::types::Type;
@@ -74,14 +75,15 @@ pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Op
         merge(&mut fields, happening.with.clone());
     }
     complete(spec, &mut fields, &happening.with);
-    let context = |list, given: &Value| {
-        let mut context = if spec.github { of_type(&Type::Object(shapes::object(list)), "") } else { Value::Null };
-        if spec.github && given.is_object() {
+    let named = registry::repository_of(spec) != Presence::Never;
+    let context = |list, there: bool, given: &Value| {
+        let mut context = if there { of_type(&Type::Object(shapes::object(list)), "") } else { Value::Null };
+        if there && given.is_object() {
             merge(&mut context, given.clone());
         }
         context
     };
-    let mut actor = context(ACTOR, &happening.actor);
+    let mut actor = context(ACTOR, spec.github, &happening.actor);
     // Whoever acts in a sample is in every team and group, unless the test says in which.
     for (person, groups) in [(Some(&mut actor), "teams"), (fields.get_mut("user"), "groups")] {
         if let Some(person) = person.and_then(Value::as_object_mut) {
@@ -92,7 +94,7 @@ pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Op
         kind: spec.name.to_owned(),
         source: source.to_owned(),
         event: fields,
-        repo: repository(context(REPOSITORY, &happening.repo), &happening.repo),
+        repo: repository(context(REPOSITORY, named, &happening.repo), &happening.repo),
         actor,
         delivery: json!({ "id": "sample", "source": source, "received_at": MOMENT, "replay": false }),
     })
@@ -117,6 +119,9 @@ fn complete(spec: &EventSpec, fields: &mut Value, with: &Value) {
         {
             fields[certain.field] = of_type(&kind, certain.field);
         }
+    }
+    if registry::also(spec.name).is_some() && !given("action") {
+        fields["action"] = "created".into();
     }
     if spec.declares == Declares::Command
         && let Some(command) = fields.get("command").and_then(Value::as_str)

@@ -42,6 +42,8 @@ pub(super) fn contexts(body: &[u8]) -> Result<Option<Contexts>, String> {
     let Some((command, words)) = command(text).filter(|_| payload.action == "created") else { return Ok(None) };
     let on = if payload.issue.pull_request.is_some() { "pull_request" } else { "issue" };
     let event = json!({
+        // Heard as `github.issue_comment` too, which has it.
+        "action": payload.action,
         "command": command,
         "args": words,
         "on": on,

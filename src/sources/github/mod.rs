@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::inbound::Inbound;
 use crate::journal::record::Delivery;
 use crate::json;
+use crate::rules::registry;
 use crate::settings::SourceSettings;
 use crate::verify::hmac::{self, Algorithm, KeyForm, Part, Template};
 use crate::verify::signature::{Encoding, Layout};
@@ -19,6 +20,7 @@ use crate::verify::{Refusal, Scheme, Verified};
 
 mod command;
 pub mod context;
+mod general;
 mod pull_request;
 pub mod push;
 mod workflow_run;
@@ -87,9 +89,16 @@ fn decode(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Context
     let (kind, contexts) = match event_type {
         "push" => ("github.push", Some(push::Push::read(body)?.contexts()?)),
         "pull_request" => ("github.pull_request", pull_request::contexts(body)?),
-        "issue_comment" => ("github.command", command::contexts(body)?),
         "workflow_run" => ("github.workflow_run", workflow_run::contexts(body)?),
-        _ => return Ok(None),
+        "issue_comment" => match command::contexts(body)? {
+            Some(contexts) => ("github.command", Some(contexts)),
+            None => ("github.issue_comment", Some(general::contexts(body)?)),
+        },
+        other => match registry::event(&format!("github.{other}")) {
+            // `github.command` is no word of GitHub's.
+            Some(spec) if registry::github_event_type(spec.name) == Some(other) => (spec.name, Some(general::contexts(body)?)),
+            _ => return Ok(None),
+        },
     };
     Ok(contexts.map(|contexts| (kind, contexts)))
 }
