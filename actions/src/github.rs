@@ -1,4 +1,4 @@
-//! GitHub through octocrab, over our HTTP client: octocrab makes the requests, [`Carrier`] carries them, so that the egress
+//! GitHub through octocrab, over our HTTP client: octocrab makes the requests, `Carrier` carries them, so that the egress
 //! guard, deadlines and caps hold for them too.
 
 use std::error::Error;

@@ -1,6 +1,6 @@
 //! A stand-in for GitHub's REST API: commits, comments, statuses, deployments, pull requests.
 //!
-//! Each resource is a file with its routes and its rules; a new one is a file and a line in [`GitHub::route`].
+//! Each resource is a file with its routes and its rules; a new one is a file and a line in `GitHub::route`.
 
 pub mod answers;
 mod commits;
