@@ -161,10 +161,11 @@ impl Front {
             self.count(source.name(), "challenge");
             return Ok(answer::challenge(challenge));
         }
+        let span = tracing::info_span!("delivery", trace);
         let delivery = new_delivery(source, &verified, identity, trace);
         let outcome = self.parts.journal.append(delivery).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
-        Ok(self.acknowledge(source.name(), outcome))
+        Ok(span.in_scope(|| self.acknowledge(source.name(), outcome)))
     }
 
     async fn read(&self, limit: usize, request: Request) -> Result<Inbound, Refusal> {

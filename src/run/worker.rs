@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::leases::Leases;
 use super::shared::Shared;
 use super::{execute, matcher};
 use crate::dispatch::local::Local;
-use crate::journal::record::{Claim, Claimed};
+use crate::journal::record::{Claim, Claimed, Delivery};
 
 /// Deliveries matched together; their decisions share a transaction.
 const MATCHED_TOGETHER: usize = 64;
@@ -106,7 +107,8 @@ impl Worker {
             .into_iter()
             .map(|claimed| {
                 let held = self.leases.hold(claimed.lease.clone(), asked);
-                matcher::decide(Arc::clone(&self.shared), claimed, held)
+                let span = span(&claimed.delivery);
+                matcher::decide(Arc::clone(&self.shared), claimed, held).instrument(span)
             })
             .collect();
         if !batch.is_empty() {
@@ -118,7 +120,9 @@ impl Worker {
         }
         for claimed in claimed.runs {
             let held = self.leases.hold(claimed.lease.clone(), asked);
-            self.running.spawn(execute::execute(Arc::clone(&self.shared), claimed, held, self.draining.clone()));
+            let span = span(&claimed.delivery);
+            let work = execute::execute(Arc::clone(&self.shared), claimed, held, self.draining.clone());
+            self.running.spawn(work.instrument(span));
         }
     }
 
@@ -142,4 +146,9 @@ impl Worker {
             }
         }
     }
+}
+
+/// Ties every line of the log to the delivery it is about, from the request that brought it to the last effect.
+fn span(delivery: &Delivery) -> tracing::Span {
+    tracing::info_span!("delivery", trace = %delivery.content.trace)
 }
