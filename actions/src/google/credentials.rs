@@ -87,3 +87,23 @@ impl ServiceAccount {
             .map_err(|_| "the key of the Google key file cannot sign".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_that_cannot_be_used_is_an_error_that_does_not_quote_it() {
+        for text in [
+            "hunter2",
+            r#"{"type":"service_account","client_email":"a@b","private_key":"hunter2"}"#,
+            r#"{"type":"service_account","private_key_id":"hunter2"}"#,
+            r#"{"type":"authorized_user","client_id":"x","client_secret":"hunter2"}"#,
+            r#"{"type":"external_account","token_uri":"hunter2"}"#,
+        ] {
+            let error = Credentials::read(Some(&Secret::new(text))).err().expect("it is refused");
+            assert!(error.contains("key file") && !error.contains("hunter2"), "{error}");
+        }
+        assert!(matches!(Credentials::read(None), Ok(Credentials::Metadata)));
+    }
+}
