@@ -15,6 +15,7 @@ use crate::journal::record::Delivery;
 use crate::settings::SourceSettings;
 use crate::verify::{Refusal, Verified};
 
+pub mod events;
 pub mod form;
 pub mod github;
 

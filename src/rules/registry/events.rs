@@ -254,10 +254,10 @@ pub static EVENTS: &[EventSpec] = &[
             field("action", "INSERT|DELETE", "What happened"),
             field("image", "string", "Image without tag and digest"),
             field("tag", "string?", "Its tag"),
-            field("digest", "string", "Its digest: `sha256:…`"),
-            field("ref", "string", "Image with its digest"),
+            field("digest", "string?", "Its digest: `sha256:…`; only the removal of a tag has none"),
+            field("ref", "string", "Image with its digest, or with its tag where there is none"),
         ],
-        certain: &[],
+        certain: &[Certain { field: "digest", filter: "actions", word: "INSERT" }],
         from: &[From { kind: "pubsub-push", format: Some("artifact-registry") }],
     },
     EventSpec {
@@ -284,7 +284,7 @@ pub static EVENTS: &[EventSpec] = &[
             field("user_labels", "{ \"*\": string }", "Labels of the policy"),
         ],
         certain: &[],
-        from: &[From { kind: "pubsub-push", format: Some("monitoring") }],
+        from: &[From { kind: "pubsub-push", format: Some("monitoring") }, from("google-cloud-monitoring")],
     },
     EventSpec {
         name: "pubsub.message",
@@ -312,8 +312,12 @@ pub static EVENTS: &[EventSpec] = &[
             expected: false,
             fields: &[field("status", "int?", "HTTP status, 200 if not given"), field("body", "any?", "Body, as JSON")],
         }),
-        filters: &[filter("methods", FilterKind::In, "event.method", "HTTP methods")],
+        filters: &[
+            filter("methods", FilterKind::In, "event.method", "HTTP methods"),
+            filter("types", FilterKind::In, "event.type", "The sender's words for kinds of events"),
+        ],
         fields: &[
+            field("type", "text", "The sender's word for the kind of event"),
             field("method", "GET|POST|PUT", "HTTP method"),
             field("path", "text", "Path of the request"),
             field("query", "{ \"*\": text }", "Parameters of the query"),
