@@ -99,9 +99,12 @@ pub(super) fn text(body: &'static str) -> Response {
     respond(StatusCode::OK, "text/plain; charset=utf-8", body)
 }
 
-pub(super) fn readiness(readiness: &Readiness) -> Response {
+pub(super) fn readiness(readiness: &Readiness, detailed: bool) -> Response {
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let document = json!({ "ready": readiness.ready, "detail": readiness.detail });
+    let mut document = json!({ "ready": readiness.ready });
+    if detailed {
+        document["detail"] = readiness.detail.clone();
+    }
     respond(status, "application/json", document.to_string())
 }
 

@@ -67,7 +67,7 @@ impl Default for Limits {
 pub struct Readiness {
     /// Can deliveries be taken in?
     pub ready: bool,
-    /// An object for people: revision of the rules, last error of a reload.
+    /// An object for people: revision of the rules, last error of a reload. Told on this machine only: a fault shows lines of the rules.
     pub detail: Value,
 }
 
@@ -128,7 +128,7 @@ impl Front {
         match request.uri().path() {
             "/livez" | "/readyz" | "/metrics" if !read => answer::method_not_allowed("GET, HEAD"),
             "/livez" => answer::text("ok\n"),
-            "/readyz" => answer::readiness(&(self.parts.readiness)()),
+            "/readyz" => answer::readiness(&(self.parts.readiness)(), is_on_this_machine(&request)),
             "/metrics" => answer::metrics(self.parts.metrics.render()),
             _ => match &self.parts.rest {
                 Some(rest) => rest.get_response(request).await,
@@ -223,6 +223,12 @@ impl Endpoint for Front {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         Ok(self.answer(request).await)
     }
+}
+
+/// Did somebody on this machine ask, and not a proxy on it for somebody else?
+fn is_on_this_machine(request: &Request) -> bool {
+    let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.headers().contains_key(*name));
+    !forwarded && request.remote_addr().as_socket_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
 fn headers(map: &HeaderMap) -> Vec<(String, bytes::Bytes)> {

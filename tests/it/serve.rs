@@ -22,13 +22,26 @@ fn readiness(address: &str) -> (u16, String) {
 }
 
 fn get(address: &str, path: &str) -> (u16, String) {
+    get_with(address, path, "")
+}
+
+fn get_with(address: &str, path: &str, headers: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("a request");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n").expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let status = answer.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or_default();
     (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+}
+
+#[test]
+fn the_detail_of_readiness_stays_on_this_machine() {
+    let folder = fresh();
+    let service = Binary::start(folder.path(), |_| {});
+    assert!(get(&service.address, "/readyz").1.contains("revision"));
+    let (status, forwarded) = get_with(&service.address, "/readyz", "X-Forwarded-For: 203.0.113.7\r\n");
+    assert_eq!((status, forwarded.as_str()), (200, r#"{"ready":true}"#));
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
