@@ -27,6 +27,7 @@ pub mod report;
 pub mod rule_files;
 pub mod rules;
 pub mod run;
+pub mod schema;
 pub mod settings;
 pub mod sources;
 pub mod telemetry;

@@ -8,6 +8,7 @@ use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 
 use crate::rules::github_payloads::{self, Presence};
 use crate::rules::registry::{self, ACTOR, DELIVERY, Declares, EVENTS, EventSpec, FAILURE, REPOSITORY};
+use crate::schema;
 use crate::sources;
 
 /// One page: its file name below `docs/reference/`, and its text.
@@ -15,7 +16,7 @@ use crate::sources;
 pub struct Page {
     /// `events.md`
     pub name: &'static str,
-    /// Markdown.
+    /// Markdown, or a JSON Schema.
     pub text: String,
 }
 
@@ -26,6 +27,8 @@ pub fn pages() -> Vec<Page> {
         Page { name: "github-events.md", text: github_events() },
         Page { name: "actions.md", text: actions() },
         Page { name: "settings.md", text: settings() },
+        Page { name: "rules.schema.json", text: schema::text(&schema::rules()) },
+        Page { name: "config.schema.json", text: schema::text(&schema::config()) },
     ]
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{USAGE, WRONG, complain};
+use crate::schema;
 
 /// Arguments of `declic init`.
 #[derive(clap::Args)]
@@ -26,15 +27,23 @@ const FILES: &[(&str, &str)] = &[
     ("payloads/push.json", include_str!("init/push.json")),
 ];
 
+/// What the first lines of the YAML files point editors to; made by this very version.
+fn schemas() -> [(&'static str, String); 2] {
+    [("schema/rules.schema.json", schema::text(&schema::rules())), ("schema/config.schema.json", schema::text(&schema::config()))]
+}
+
 /// Writes the files and says what to do next.
 pub fn run(arguments: &Arguments) -> ExitCode {
+    let schemas = schemas();
+    let files: Vec<(&str, &str)> =
+        FILES.iter().copied().chain(schemas.iter().map(|(name, text)| (*name, text.as_str()))).collect();
     let existing: Vec<&str> =
-        FILES.iter().map(|(name, _)| *name).filter(|name| arguments.directory.join(name).exists()).collect();
+        files.iter().map(|(name, _)| *name).filter(|name| arguments.directory.join(name).exists()).collect();
     if !existing.is_empty() {
         let there = existing.join(", ");
         return complain(USAGE, format_args!("{there}: already there in {}; nothing was written", arguments.directory.display()));
     }
-    for (name, text) in FILES {
+    for (name, text) in &files {
         let path = arguments.directory.join(name);
         if let Err(error) = write(&path, text) {
             return complain(WRONG, format_args!("{}: {error}", path.display()));

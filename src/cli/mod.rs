@@ -17,6 +17,7 @@ mod paint;
 mod reasons;
 mod reference;
 mod runs;
+mod schema;
 pub(crate) mod send;
 mod serve;
 mod test;
@@ -65,6 +66,8 @@ enum Command {
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
     Reference(reference::Arguments),
+    /// Print the JSON Schema of rule files or settings, for editors
+    Schema(schema::Arguments),
     /// Print a completion script for a shell
     ///
     /// For bash: declic completions bash > /etc/bash_completion.d/declic
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "declic", &mut std::io::stdout());
             ExitCode::SUCCESS

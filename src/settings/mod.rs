@@ -17,6 +17,12 @@ mod read;
 mod secrets;
 mod sections;
 
+/// Keys of the file and of its sections: what the reader takes, and what schema and reference are made from.
+pub mod keys {
+    pub use super::read::KEYS as FILE;
+    pub use super::sections::{EGRESS, GITHUB, GOOGLE, REPOSITORY, STORE};
+}
+
 pub use environment::Environment;
 pub use read::read;
 pub use secrets::{SecretEntry, SecretSource};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Checked, Checker};
+use super::{Checked, Checker, keys as known};
 use crate::rules::diagnostic::{Diagnostic, Faults};
 use crate::rules::registry::{self, ACTOR, EventSpec, REPOSITORY};
 use crate::rules::shapes;
@@ -14,9 +14,6 @@ use crate::rules::testing::{Case, Expect, ExpectedCall, Given, Happening, is_pat
 use crate::rules::types::Type;
 use crate::rules::values::{Positions, keys, literal, not_a, value};
 use crate::rules::yaml::{self, Entry, Limits, Node, Scalar};
-
-const KEYS: &[&str] = &["name", "event", "with", "actor", "repo", "steps", "expect"];
-const EXPECT: &[&str] = &["matched", "denied", "calls", "not-called", "reply"];
 
 /// Rules and steps of the file, right or wrong: what tests may name.
 struct Named<'a> {
@@ -79,7 +76,7 @@ pub fn happening(path: &str, text: &str, event: &str) -> (Option<Happening>, Vec
 }
 
 fn case(faults: &mut Faults, node: &Node, named: &Named<'_>, place: String) -> Option<Case> {
-    let entries = keys(faults, node, "a test", KEYS, |_| None);
+    let entries = keys(faults, node, "a test", known::TEST, |_| None);
     let find = |key: &str| entries.iter().find(|entry| entry.key == key);
     let name = find("name").and_then(|entry| entry.value.scalar()).map(|scalar| scalar.text.clone()).unwrap_or_default();
     if name.is_empty() {
@@ -199,7 +196,7 @@ fn step(faults: &mut Faults, entry: &Entry, uses: Option<&str>) -> Option<Given>
 }
 
 fn expect(faults: &mut Faults, node: &Node, named: &Named<'_>) -> Expect {
-    let entries = keys(faults, node, "`expect`", EXPECT, |_| None);
+    let entries = keys(faults, node, "`expect`", known::EXPECT, |_| None);
     let find = |key: &str| entries.iter().find(|entry| entry.key == key);
     let mut rules = |key: &str| {
         find(key).map(|entry| {

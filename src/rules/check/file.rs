@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Checked, Checker, advice, scope};
+use super::{Checked, Checker, advice, keys as known, scope};
 use crate::rules::expr::Scope;
 use crate::rules::template::Template;
 use crate::rules::types::Type;
 use crate::rules::values::{keys, not_a};
 use crate::rules::yaml::{Entry, Node};
-
-const KEYS: &[&str] = &["version", "vars", "rules", "tests"];
 
 /// `vars:` after checking: templates in order, and what each is.
 #[derive(Default, Clone)]
@@ -23,7 +21,7 @@ pub struct Variables {
 impl Checker<'_> {
     /// Everything in it.
     pub fn file(&mut self, tree: &Node, checked: &mut Checked) {
-        let entries = keys(&mut self.faults, tree, "a rule file", KEYS, advice::file);
+        let entries = keys(&mut self.faults, tree, "a rule file", known::FILE, advice::file);
         if tree.entries().is_none() {
             return;
         }

@@ -6,6 +6,7 @@
 mod advice;
 mod cases;
 mod file;
+pub mod keys;
 mod names;
 mod reply;
 mod rule;

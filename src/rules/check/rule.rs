@@ -3,7 +3,7 @@
 use super::file::Variables;
 use super::steps::Block;
 use super::trigger::Heard;
-use super::{Checker, advice, scope};
+use super::{Checker, advice, keys as known, scope};
 use crate::rules::expr::{Expression, Scope};
 use crate::rules::model::{Allow, Concurrency, Environment, Mode, Rule, Step, Trigger};
 use crate::rules::registry;
@@ -13,38 +13,11 @@ use crate::rules::types::Type;
 use crate::rules::values::keys;
 use crate::rules::yaml::{Entry, Node};
 
-const KEYS: &[&str] = &[
-    "description",
-    "enabled",
-    "on",
-    "if",
-    "allow",
-    "environment",
-    "concurrency",
-    "timeout",
-    "vars",
-    "steps",
-    "reply",
-    "on-failure",
-    "finally",
-];
-
-/// What `permission:` can be, from the least.
-const PERMISSIONS: &[&str] = &["anyone", "read", "triage", "write", "maintain", "admin"];
-
-const MODES: &[(&str, Mode)] = &[
-    ("queue-latest", Mode::QueueLatest),
-    ("queue-all", Mode::QueueAll),
-    ("supersede", Mode::Supersede),
-    ("skip", Mode::Skip),
-    ("parallel", Mode::Parallel),
-];
-
 impl Checker<'_> {
     /// Checks one rule. What is returned must not be used if a fault was added.
     pub fn rule(&mut self, entry: &Entry, shared: &Variables) -> Option<Rule> {
         self.rule_name(entry);
-        let entries = keys(&mut self.faults, &entry.value, "a rule", KEYS, advice::rule);
+        let entries = keys(&mut self.faults, &entry.value, "a rule", known::RULE, advice::rule);
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         let heard = match find("on") {
             Some(on) => self.triggers(on),
@@ -123,8 +96,7 @@ impl Checker<'_> {
     }
 
     fn allow(&mut self, node: &Node, heard: &[Heard]) -> Allow {
-        const ALLOW: &[&str] = &["permission", "teams", "users", "slack-users", "slack-groups"];
-        let entries = keys(&mut self.faults, node, "`allow`", ALLOW, |_| None);
+        let entries = keys(&mut self.faults, node, "`allow`", known::ALLOW, |_| None);
         let mut allow = Allow::default();
         for entry in entries {
             let slack = entry.key.starts_with("slack-");
@@ -132,7 +104,7 @@ impl Checker<'_> {
                 .iter()
                 .filter_map(|heard| heard.spec)
                 .any(|spec| if slack { spec.name == "slack.command" } else { spec.github });
-            if ALLOW.contains(&entry.key.as_str()) && !meant && heard.iter().all(|heard| heard.spec.is_some()) {
+            if known::ALLOW.contains(&entry.key.as_str()) && !meant && heard.iter().all(|heard| heard.spec.is_some()) {
                 let events: Vec<&str> = heard.iter().filter_map(|heard| heard.spec).map(|spec| spec.name).collect();
                 let message = format!("`{}` says nothing about `{}`", entry.key, events.join("`, `"));
                 self.faults.error("allow", entry.span.clone(), message, None);
@@ -152,9 +124,9 @@ impl Checker<'_> {
 
     fn permission(&mut self, node: &Node) -> Option<String> {
         let word = self.plain_text(node, "permission")?;
-        if !PERMISSIONS.contains(&word.as_str()) {
-            let help = did_you_mean(&word, PERMISSIONS.iter().copied())
-                .unwrap_or_else(|| format!("it is one of {}", PERMISSIONS.join(", ")));
+        if !known::PERMISSIONS.contains(&word.as_str()) {
+            let help = did_you_mean(&word, known::PERMISSIONS.iter().copied())
+                .unwrap_or_else(|| format!("it is one of {}", known::PERMISSIONS.join(", ")));
             self.faults.error("type", node.span.clone(), format!("there is no permission `{word}`"), Some(help));
         }
         (word != "anyone").then_some(word)
@@ -167,15 +139,15 @@ impl Checker<'_> {
             self.faults.error("type", node.span.clone(), message, Some(help));
             return None;
         }
-        let entries = keys(&mut self.faults, node, "`concurrency`", &["group", "mode"], advice::concurrency);
+        let entries = keys(&mut self.faults, node, "`concurrency`", known::CONCURRENCY, advice::concurrency);
         let mut mode = Mode::default();
         if let Some(entry) = entries.iter().find(|entry| entry.key == "mode")
             && let Some(word) = self.plain_text(&entry.value, "mode")
         {
-            match MODES.iter().find(|(name, _)| *name == word) {
+            match known::MODES.iter().find(|(name, _)| *name == word) {
                 Some((_, found)) => mode = *found,
                 None => {
-                    let names = || MODES.iter().map(|(name, _)| *name);
+                    let names = || known::MODES.iter().map(|(name, _)| *name);
                     let help = did_you_mean(&word, names())
                         .unwrap_or_else(|| format!("it is one of {}", names().collect::<Vec<_>>().join(", ")));
                     self.faults.error("type", entry.value.span.clone(), format!("there is no mode `{word}`"), Some(help));
@@ -196,7 +168,7 @@ impl Checker<'_> {
     }
 
     fn environment(&mut self, node: &Node, heard: &[Heard], start: &Scope, end: &Scope) -> Option<Environment> {
-        let entries = keys(&mut self.faults, node, "`environment`", &["name", "url", "sha", "transient"], |_| None);
+        let entries = keys(&mut self.faults, node, "`environment`", known::ENVIRONMENT, |_| None);
         if let Some(spec) = heard.iter().filter_map(|heard| heard.spec).find(|spec| !spec.github) {
             let message = format!("`environment` makes a GitHub deployment, and `{}` does not come from GitHub", spec.name);
             self.faults.error("environment", node.span.clone(), message, None);

@@ -8,7 +8,7 @@ use declic_actions::action::{Class, Spec};
 
 use super::file::{identifier_advice, is_identifier};
 use super::scope::{Sure, add_step, add_unknown_step};
-use super::{Checker, advice};
+use super::{Checker, advice, keys as known};
 use crate::rules::expr::Scope;
 use crate::rules::model::{Retry, Step};
 use crate::rules::registry;
@@ -18,8 +18,6 @@ use crate::rules::template::Template;
 use crate::rules::types::Type;
 use crate::rules::values::{folded_object, keys, not_a, unknown_key, value};
 use crate::rules::yaml::{Entry, Node};
-
-const KEYS: &[&str] = &["id", "name", "uses", "if", "with", "timeout", "retry", "on-error"];
 
 /// What a step does that says nothing of `retry:`, and the waits of one that says only how often.
 const ONCE: Retry = Retry { attempts: 1, wait: Duration::from_secs(1), max_wait: Duration::from_secs(60) };
@@ -63,7 +61,7 @@ impl Checker<'_> {
     }
 
     fn step(&mut self, node: &Node, sure: Sure, ids: &mut BTreeMap<String, Range<usize>>, block: &mut Block) {
-        let entries = keys(&mut self.faults, node, "a step", KEYS, advice::step);
+        let entries = keys(&mut self.faults, node, "a step", known::STEP, advice::step);
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         // Checked in the order of the reference, so that `id` is known when its outputs are.
         let id = find("id").and_then(|entry| self.step_id(&entry.value, ids));
@@ -150,7 +148,7 @@ impl Checker<'_> {
             retry.attempts = self.attempts(node);
             return retry;
         }
-        let entries = keys(&mut self.faults, node, "`retry`", &["attempts", "wait", "max-wait"], |_| None);
+        let entries = keys(&mut self.faults, node, "`retry`", known::RETRY, |_| None);
         let find = |key: &str| entries.iter().find(|entry| entry.key == key);
         match find("attempts") {
             Some(entry) => retry.attempts = self.attempts(&entry.value),

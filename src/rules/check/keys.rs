@@ -1,0 +1,61 @@
+//! Keys and words of rule files: what the checker takes, and what the schema for editors is made from.
+
+use crate::rules::model::Mode;
+
+/// A rule file.
+pub const FILE: &[&str] = &["version", "vars", "rules", "tests"];
+
+/// A rule.
+pub const RULE: &[&str] = &[
+    "description",
+    "enabled",
+    "on",
+    "if",
+    "allow",
+    "environment",
+    "concurrency",
+    "timeout",
+    "vars",
+    "steps",
+    "reply",
+    "on-failure",
+    "finally",
+];
+
+/// A step.
+pub const STEP: &[&str] = &["id", "name", "uses", "if", "with", "timeout", "retry", "on-error"];
+
+/// `allow:`
+pub const ALLOW: &[&str] = &["permission", "teams", "users", "slack-users", "slack-groups"];
+
+/// What `permission:` can be, from the least.
+pub const PERMISSIONS: &[&str] = &["anyone", "read", "triage", "write", "maintain", "admin"];
+
+/// `environment:`
+pub const ENVIRONMENT: &[&str] = &["name", "url", "sha", "transient"];
+
+/// `concurrency:`
+pub const CONCURRENCY: &[&str] = &["group", "mode"];
+
+/// What `mode:` can be.
+pub const MODES: &[(&str, Mode)] = &[
+    ("queue-latest", Mode::QueueLatest),
+    ("queue-all", Mode::QueueAll),
+    ("supersede", Mode::Supersede),
+    ("skip", Mode::Skip),
+    ("parallel", Mode::Parallel),
+];
+
+/// The words of `mode:`.
+pub fn modes() -> Vec<&'static str> {
+    MODES.iter().map(|(word, _)| *word).collect()
+}
+
+/// `retry:` as a mapping.
+pub const RETRY: &[&str] = &["attempts", "wait", "max-wait"];
+
+/// A test.
+pub const TEST: &[&str] = &["name", "event", "with", "actor", "repo", "steps", "expect"];
+
+/// `expect:`
+pub const EXPECT: &[&str] = &["matched", "denied", "calls", "not-called", "reply"];
