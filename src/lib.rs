@@ -11,6 +11,7 @@
 //! | report | [`report`] | keeps GitHub and the metrics true |
 
 pub mod app;
+pub mod backtest;
 pub mod cli;
 pub mod clock;
 pub mod demo;

@@ -1,37 +1,45 @@
 //! `declic explain`: every rule for one event: why, or why not.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::backtest::Records;
 use super::check::{Operator, files};
 use super::paint::{Paint, printable};
 use super::{USAGE, colour, complain, reasons};
+use crate::matching::Index;
 use crate::rule_files;
 use crate::rules::check::happening;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::load;
+use crate::rules::model::RuleSet;
 use crate::rules::registry;
 use crate::rules::suggest::did_you_mean;
-use crate::rules::testing::{Happening, Played, play};
+use crate::rules::testing::{Happening, Played, play, play_rule};
 use crate::settings::Environment;
-use crate::sources::github::push::Push;
+use crate::sources::github;
 
 /// Arguments of `declic explain`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   declic explain --event github.push --payload payloads/push.json      a body as GitHub sends it
   declic explain --event github.push --payload deliveries/docs.yaml    the fields that matter, as in `tests:`
-  declic deliveries show ID                                            the same for a delivery that was received")]
+  declic explain --delivery 06f3k9z2m8x1q                              a delivery that was received, by the rules as they are now
+  declic deliveries show 06f3k9z2m8x1q                                 the same by the rules of then, and what was done")]
 pub struct Arguments {
     /// The event: github.push, http.webhook, …
-    #[arg(long, value_name = "KIND")]
-    event: String,
+    #[arg(long, value_name = "KIND", requires = "payload", required_unless_present = "delivery")]
+    event: Option<String>,
     /// A body as the provider sends it (JSON), or a YAML file with `with:`, `actor:` and `steps:` as in tests
-    #[arg(long, value_name = "FILE")]
-    payload: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "event")]
+    payload: Option<PathBuf>,
+    /// A recorded delivery, by our id of it
+    #[arg(long, value_name = "ID", conflicts_with_all = ["event", "payload"])]
+    delivery: Option<String>,
     /// Rule files, folders or patterns; default: those that the settings name
     paths: Vec<String>,
     /// The operator's settings
@@ -76,12 +84,6 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
 }
 
 fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played, String> {
-    let Some(spec) = registry::event(&arguments.event) else {
-        let known = || registry::events().map(|event| event.name);
-        let help = did_you_mean(&arguments.event, known())
-            .unwrap_or_else(|| format!("there is: {}", known().collect::<Vec<_>>().join(", ")));
-        return Err(format!("there is no event {}: {help}", arguments.event));
-    };
     let operator = Operator::usable(arguments.config.as_deref(), environment)?;
     let offer = operator.settings.as_ref().map(|settings| &settings.offer);
     let files = files(&arguments.paths, &operator)?;
@@ -89,14 +91,44 @@ fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played,
         let sources: Vec<Source<'_>> = files.iter().map(|file| Source { path: &file.path, text: &file.text }).collect();
         format!("the rules are wrong\n\n{}", render(&faults, &sources, false))
     })?;
-    let happening = read(arguments, spec.name)?;
-    Ok(play(&happening, &Arc::new(loaded.set), offer))
+    let set = Arc::new(loaded.set);
+    match (&arguments.delivery, &arguments.event, &arguments.payload) {
+        (Some(id), _, _) => by_delivery(id, &operator, &set),
+        (None, Some(event), Some(payload)) => Ok(play(&read(payload, known(event)?)?, &set, offer)),
+        _ => Err("name an --event and its --payload, or a --delivery".to_owned()),
+    }
+}
+
+fn known(event: &str) -> Result<&'static str, String> {
+    let names = || registry::EVENTS.iter().map(|event| event.name);
+    registry::event(event).map(|spec| spec.name).ok_or_else(|| {
+        let help = did_you_mean(event, registry::events().map(|event| event.name)).unwrap_or_else(|| {
+            format!("there is: {}, and github.TYPE for each of GitHub's webhooks", names().collect::<Vec<_>>().join(", "))
+        });
+        format!("there is no event {event}: {help}")
+    })
+}
+
+/// The rules as they are now, against a delivery of the store.
+fn by_delivery(id: &str, operator: &Operator, set: &Arc<RuleSet>) -> Result<Played, String> {
+    let settings = operator.settings.as_ref().ok_or("--delivery needs the settings (--config): they say where the store is")?;
+    let records = Records::open(settings)?;
+    let event = records.event(id)?;
+    let decisions = Index::new(Arc::clone(set)).decide_all(&event);
+    let mut played = Played { traces: decisions.traces, ..Played::default() };
+    for rule in &decisions.matched {
+        let one = play_rule(rule, &event, &BTreeMap::new(), Some(&settings.offer));
+        played.calls.extend(one.calls);
+        played.reply = played.reply.or(one.reply);
+        played.faults.extend(one.faults);
+    }
+    Ok(played)
 }
 
 /// A provider's body, if it looks like one; otherwise a file with the fields that matter.
-fn read(arguments: &Arguments, event: &'static str) -> Result<Happening, String> {
-    let path = arguments.payload.to_string_lossy();
-    let text = rule_files::text(&arguments.payload)?;
+fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
+    let path = payload.to_string_lossy();
+    let text = rule_files::text(payload)?;
     if let Ok(Value::Object(body)) = serde_json::from_str::<Value>(&text)
         && !body.contains_key("with")
     {
@@ -114,13 +146,17 @@ fn read(arguments: &Arguments, event: &'static str) -> Result<Happening, String>
 /// The fields of the event in a body as the provider sends it.
 fn from_body(event: &'static str, text: &str, body: Value) -> Result<Happening, String> {
     let happening = |with: Value| Happening { event: event.to_owned(), with, ..Happening::default() };
-    match event {
-        "github.push" => {
-            let contexts = Push::read(text.as_bytes()).and_then(|push| push.contexts())?;
-            let mut with = Value::Object(contexts.event);
-            with["payload"] = body;
-            Ok(Happening { actor: contexts.actor, repo: contexts.repo, ..happening(with) })
+    if let Some(event_type) = registry::github_event_type(event) {
+        let decoded = github::decode(event_type, text.as_bytes())?;
+        let (kind, contexts) = decoded.ok_or_else(|| format!("this {event_type} of GitHub's is none that rules can ask for"))?;
+        if !registry::is_heard_as(kind, event) {
+            return Err(format!("this is a {kind}, not a {event}"));
         }
+        let mut with = Value::Object(contexts.event);
+        with["payload"] = body;
+        return Ok(Happening { event: kind.to_owned(), actor: contexts.actor, repo: contexts.repo, ..happening(with) });
+    }
+    match event {
         "http.webhook" | "pubsub.message" => Ok(happening(json!({ "body": body, "method": "POST" }))),
         _ => Err(format!("bodies of {event} cannot be read here yet: give a YAML file with `with:` as in tests")),
     }

@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::settings::Environment;
 
+mod backtest;
 mod check;
 mod deliveries;
 mod demo;
@@ -56,6 +57,8 @@ enum Command {
     Test(test::Arguments),
     /// Say for every rule why an event starts it, or why not
     Explain(explain::Arguments),
+    /// Show what edited rules would have done with recorded deliveries, without doing it
+    Backtest(backtest::Arguments),
     /// Sign and send a delivery as the provider would
     Send(send::Arguments),
     /// List deliveries, or show one: verified how, matched why
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, &Environment::of_process()),
         Command::Test(arguments) => test::run(&arguments, &Environment::of_process()),
         Command::Explain(arguments) => explain::run(&arguments, &Environment::of_process()),
+        Command::Backtest(arguments) => backtest::run(&arguments, &Environment::of_process()),
         Command::Send(arguments) => send::run(&arguments, &Environment::of_process()),
         Command::Deliveries(arguments) => deliveries::run(&arguments, &Environment::of_process()),
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),

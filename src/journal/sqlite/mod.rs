@@ -153,6 +153,11 @@ impl ReadOnly {
     pub fn run(&self, id: &str) -> Result<Option<(RunRecord, Vec<StepRecord>)>, JournalError> {
         self.readers.with(|connection| listing::run(connection, id))
     }
+
+    /// As [`Journal::rules`].
+    pub fn rules(&self, revision: &str) -> Result<Option<Vec<RuleFile>>, JournalError> {
+        self.readers.with(|connection| listing::rules(connection, revision))
+    }
 }
 
 /// Held as long as the store is open; the operating system gives it up when the process dies.

@@ -9,7 +9,7 @@ mod play;
 pub mod sample;
 
 pub(crate) use compare::{is_pattern, pattern};
-pub use play::{Played, PlayedCall, play};
+pub use play::{Played, PlayedCall, play, play_rule};
 
 use crate::rules::model::{Offer, RuleSet};
 use std::sync::Arc;

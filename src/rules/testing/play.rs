@@ -34,6 +34,8 @@ pub struct Played {
 pub struct PlayedCall {
     /// The rule.
     pub rule: String,
+    /// Id of the step, or its number from 1.
+    pub step: String,
     /// The action.
     pub uses: String,
     /// `with:`, filled in.
@@ -73,10 +75,18 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
             let matched = trace.verdict == Verdict::Matched;
             played.traces.push(trace);
             if matched {
-                Player { rule, event: &event, happening, offer, played: &mut played, steps: Map::new() }.rule();
+                let given = &happening.steps;
+                Player { rule, event: &event, given, offer, played: &mut played, steps: Map::new() }.rule();
             }
         }
     }
+    played
+}
+
+/// Plays a rule for an event that started it: what its steps would be called with, if they gave what is `given`.
+pub fn play_rule(rule: &Rule, event: &Event, given: &BTreeMap<String, Given>, offer: Option<&Offer>) -> Played {
+    let mut played = Played::default();
+    Player { rule, event, given, offer, played: &mut played, steps: Map::new() }.rule();
     played
 }
 
@@ -92,7 +102,7 @@ fn rank(verdict: Verdict) -> u8 {
 struct Player<'a> {
     rule: &'a Rule,
     event: &'a Event,
-    happening: &'a Happening,
+    given: &'a BTreeMap<String, Given>,
     offer: Option<&'a Offer>,
     played: &'a mut Played,
     steps: Map<String, Value>,
@@ -206,8 +216,13 @@ impl Player<'_> {
             Ok(with) => with,
             Err(error) => return Err(invalid(self, error.to_string())),
         };
-        self.played.calls.push(PlayedCall { rule: self.rule.name.clone(), uses: step.uses.clone(), with: with.clone() });
-        let given = step.id.as_ref().and_then(|id| self.happening.steps.get(id));
+        self.played.calls.push(PlayedCall {
+            rule: self.rule.name.clone(),
+            step: name.to_owned(),
+            uses: step.uses.clone(),
+            with: with.clone(),
+        });
+        let given = step.id.as_ref().and_then(|id| self.given.get(id));
         // What the test says of a step counts more than what the action thinks of a made-up digest.
         if given.is_none()
             && let Err(why) = self.prepare(step, name, &with)

@@ -85,7 +85,7 @@ fn check_shape(event_type: &str, body: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The kind of event and its contexts. `None` if no rule can ask for it.
-fn decode(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Contexts)>, String> {
+pub fn decode(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Contexts)>, String> {
     let (kind, contexts) = match event_type {
         "push" => ("github.push", Some(push::Push::read(body)?.contexts()?)),
         "pull_request" => ("github.pull_request", pull_request::contexts(body)?),
