@@ -43,6 +43,7 @@ pub static TARGETS: &[SettingKind] = &[SettingKind {
         field("tags-only", "bool?", "Only previews: revisions with a tag and no traffic"),
         field("max-tags", "int?", "Most tags the service may have"),
         field("container", "string?", "Name of the container whose image is changed, where the service has several"),
+        field("health-auth", "none|id-token?", "What health checks carry: nothing, or an ID token where the service needs IAM"),
     ],
 }];
 

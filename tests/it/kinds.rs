@@ -7,3 +7,4 @@ mod fulfill;
 mod github;
 mod google;
 mod request;
+mod traffic;

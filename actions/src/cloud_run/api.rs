@@ -17,6 +17,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(10);
 /// Other writers may come in between so often before we give the attempt up.
 const CONFLICTS: u32 = 6;
+/// Revisions that are looked through for the one before.
+const REVISIONS: usize = 100;
 /// While only looking, so many failed looks in a row are borne: giving up would leave a deploy half done.
 const FAILED_LOOKS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -83,6 +85,13 @@ impl<'a> Api<'a> {
             Err(HttpError::Status { status: 404, .. }) => Ok(None),
             Err(error) => Err(self.failure(error)),
         }
+    }
+
+    /// The newest revisions, newest first; older ones than the first page are of no interest to anybody here.
+    pub(crate) async fn newest_revisions(&self, until: Instant) -> Result<Vec<Value>, Failure> {
+        let path = format!("{}/revisions?pageSize={REVISIONS}", self.name);
+        let list = self.call(Method::GET, &path, None, until).await.map_err(|error| self.failure(error))?;
+        Ok(list.get("revisions").and_then(Value::as_array).cloned().unwrap_or_default())
     }
 
     /// Changes these fields of the service as it was read; gives the operation's name. Errors stay as they are, because

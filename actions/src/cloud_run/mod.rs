@@ -2,14 +2,21 @@
 
 mod api;
 mod conditions;
+mod shift;
 mod target;
 pub(crate) mod traffic;
 
 pub(crate) use api::{Api, Ended, already_exists, is_conflict, pause};
 pub(crate) use conditions::{Readiness, cause, readiness};
-pub(crate) use target::Target;
+pub(crate) use shift::{Aim, Shift};
+pub(crate) use target::{Target, check_tag, revision_name};
 
 use serde_json::Value;
+
+/// Label of a revision that says what it was made for: a rollback never picks a preview by itself.
+pub(crate) const PURPOSE: &str = "declic-purpose";
+pub(crate) const PREVIEW: &str = "preview";
+pub(crate) const RELEASE: &str = "release";
 
 /// The last segment of a full resource name.
 pub(crate) fn short(name: &str) -> &str {

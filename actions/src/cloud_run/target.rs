@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Call, Why};
+use crate::action::{Call, Failure, Why};
+use crate::cloud_run::traffic::{self, Share};
 use crate::given::{self, invalid};
 
 /// The service and what may be done to it.
@@ -16,6 +17,9 @@ pub(crate) struct Target {
     pub(crate) tags_only: bool,
     pub(crate) max_tags: Option<i64>,
     pub(crate) container: Option<String>,
+    /// Health checks carry an ID token.
+    #[serde(default)]
+    pub(crate) health_id_token: bool,
 }
 
 impl Target {
@@ -41,13 +45,53 @@ impl Target {
             tags_only: given.flag("tags-only")?,
             max_tags: given.int_within("max-tags", 1, 1000)?,
             container: given.optional_text("container")?.map(str::to_owned),
+            health_id_token: given.one_of("health-auth", &["none", "id-token"])? == Some("id-token"),
         })
+    }
+
+    /// May the service have one more tag?
+    pub(crate) fn room_for(&self, shares: &[Share], tag: &str) -> Result<(), Failure> {
+        let tags = traffic::other_tags(shares, tag);
+        match self.max_tags {
+            Some(most) if i64::try_from(tags).unwrap_or(i64::MAX) >= most => Err(Failure::last(
+                "too-many-tags",
+                format!("The service has {tags} tags and the target allows {most}; remove the tags of previews that are done"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The service's full name.
     pub(crate) fn name(&self) -> String {
         format!("projects/{}/locations/{}/services/{}", self.project, self.region, self.service)
     }
+}
+
+/// A tag and the name of its service together make one label of a host name.
+const TAG_AND_SERVICE: usize = 46;
+
+/// What Cloud Run takes as a tag of this service.
+pub(crate) fn check_tag(tag: &str, service: &str) -> Result<(), Why> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = tag.bytes().all(letters) && tag.starts_with(|first: char| first.is_ascii_lowercase()) && !tag.ends_with('-');
+    if !fits {
+        return Err(invalid(
+            "`with.tag` has lower-case letters, digits and hyphens, begins with a letter and does not end with a hyphen",
+        ));
+    }
+    if tag.len() + service.len() > TAG_AND_SERVICE {
+        return Err(invalid(format!(
+            "`with.tag` and the name of the service must not be longer than {TAG_AND_SERVICE} characters together"
+        )));
+    }
+    Ok(())
+}
+
+/// The short name of a revision: it becomes a segment of an address.
+pub(crate) fn revision_name(name: &str) -> Result<String, Why> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = (1..=63).contains(&name.len()) && name.bytes().all(letters);
+    if fits { Ok(name.to_owned()) } else { Err(invalid("a revision is named by its short name, such as `web-00042-abc`")) }
 }
 
 /// The address of a service account: it becomes a segment of an address.

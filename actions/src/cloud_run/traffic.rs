@@ -92,6 +92,16 @@ pub(crate) fn without_tag(shares: &[Share], tag: &str) -> Vec<Share> {
     shares.iter().map(strip).filter(Share::counts).collect()
 }
 
+/// Does any share have this tag?
+pub(crate) fn has_tag(shares: &[Share], tag: &str) -> bool {
+    shares.iter().any(|share| share.has_tag(tag))
+}
+
+/// How many tags of others the service has.
+pub(crate) fn other_tags(shares: &[Share], tag: &str) -> usize {
+    shares.iter().filter(|share| share.tag.as_deref().is_some_and(|other| other != tag)).count()
+}
+
 /// Is the revision there with this tag?
 pub(crate) fn has_candidate(shares: &[Share], revision: &str, tag: &str) -> bool {
     shares.iter().any(|share| share.is(revision) && share.has_tag(tag))

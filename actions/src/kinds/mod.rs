@@ -4,6 +4,10 @@ mod auth;
 mod github;
 
 pub mod cloud_run_deploy;
+pub mod cloud_run_remove_tag;
+pub mod cloud_run_rollback;
+pub mod cloud_run_tag;
+pub mod cloud_run_traffic;
 pub mod dialogflow_fulfill;
 pub mod github_comment;
 pub mod github_deployment;
@@ -15,6 +19,10 @@ use crate::action::Action;
 /// Every action, in the order of the reference.
 pub static ALL: &[&dyn Action] = &[
     &cloud_run_deploy::CloudRunDeploy,
+    &cloud_run_traffic::CloudRunTraffic,
+    &cloud_run_rollback::CloudRunRollback,
+    &cloud_run_tag::CloudRunTag,
+    &cloud_run_remove_tag::CloudRunRemoveTag,
     &github_comment::GithubComment,
     &github_status::GithubStatus,
     &github_deployment::GithubDeployment,

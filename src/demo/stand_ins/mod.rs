@@ -70,11 +70,13 @@ impl World {
     /// If a port of 127.0.0.1 cannot be bound.
     pub async fn start() -> io::Result<Self> {
         let tokens = Tokens::default();
-        let identity = server::start(|base, ledger| Identity::new(base, ledger, tokens.clone())).await?;
+        let identity = Arc::new(server::start(|base, ledger| Identity::new(base, ledger, tokens.clone())).await?);
         let registry = Arc::new(server::start(|base, ledger| Registry::new(base, ledger, tokens.clone())).await?);
         let cloud_run = server::start(|base, ledger| CloudRun::new(base, ledger, tokens.clone())).await?;
         let images = Arc::clone(&registry);
         cloud_run.resolve_images_with(Arc::new(move |image| images.resolve(image)));
+        let issuer = Arc::clone(&identity);
+        cloud_run.check_id_tokens_with(Arc::new(move |token| issuer.audience_of(token)));
         let digest = registry.push(IMAGE_REPOSITORY, "seed", "seed");
         let sidecar = registry.push(SIDECAR_REPOSITORY, "seed", "collector");
         cloud_run.seed(&demo_service(&digest, &sidecar)).map_err(io::Error::other)?;
@@ -84,7 +86,7 @@ impl World {
         let dialogflow = server::start(Dialogflow::new).await?;
         Ok(Self {
             cloud_run: Arc::new(cloud_run),
-            identity: Arc::new(identity),
+            identity,
             registry,
             github: Arc::new(github),
             dialogflow: Arc::new(dialogflow),

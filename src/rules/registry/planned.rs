@@ -12,53 +12,6 @@ const fn field(name: &'static str, shape: &'static str, summary: &'static str) -
 /// The specs, in the order of the reference.
 pub static PLANNED: &[Spec] = &[
     Spec {
-        name: "cloud-run/remove-tag",
-        summary: "Takes a tag with its address off a Cloud Run service",
-        class: Class::Deploy,
-        parameters: &[
-            field("target", "target", "Entry of `targets:`"),
-            field("tag", "string", "Tag of the revision: an address of its own"),
-        ],
-        outputs: &[field("removed", "bool", "Was there anything to remove?")],
-        example: "target: web_preview\ntag: pr-${{ event.number }}\n",
-        deadline: Duration::from_secs(120),
-        repeat: Repeat::Idempotent,
-        repeat_how: "A tag that is gone stays gone",
-    },
-    Spec {
-        name: "cloud-run/rollback",
-        summary: "Sends all traffic back to an earlier revision",
-        class: Class::Deploy,
-        parameters: &[
-            field("target", "target", "Entry of `targets:`"),
-            field("to", "string?", "Revision to go back to; the one before if not given"),
-        ],
-        outputs: &[
-            field("revision", "string", "Name of the revision"),
-            field("from_revision", "string", "Revision that served before"),
-            field("url", "string", "Its address"),
-        ],
-        example: "target: web_staging\n",
-        deadline: Duration::from_secs(300),
-        repeat: Repeat::Idempotent,
-        repeat_how: "The same allocation is written again",
-    },
-    Spec {
-        name: "cloud-run/traffic",
-        summary: "Sends a share of the traffic to a revision",
-        class: Class::Deploy,
-        parameters: &[
-            field("target", "target", "Entry of `targets:`"),
-            field("revision", "string", "Name of the revision"),
-            field("percent", "int", "Percent of the traffic"),
-        ],
-        outputs: &[field("url", "string", "Its address")],
-        example: "target: web_staging\nrevision: web-00042\npercent: 10\n",
-        deadline: Duration::from_secs(300),
-        repeat: Repeat::Idempotent,
-        repeat_how: "The same allocation is written again",
-    },
-    Spec {
         name: "github/react",
         summary: "Reacts to the comment of the event",
         class: Class::Plain,

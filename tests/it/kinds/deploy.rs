@@ -106,10 +106,11 @@ async fn sidecars_secrets_scaling_and_all_else_survive_byte_for_byte() {
     actor.run(KIND, "d1-deploy-1", params(&json!({ "labels": { "pushed-by": "declic" } }))).await.unwrap();
     let after = service(&actor);
     assert_eq!(untouched(&after).to_string(), untouched(&before).to_string());
-    for labels in [&after["labels"], &after["template"]["labels"]] {
-        let expected = json!({ "team": "shop", "commit-sha": FIRST_COMMIT, "managed-by": "declic", "pushed-by": "declic" });
-        assert_eq!(labels, &expected);
-    }
+    let mut expected = json!({ "team": "shop", "commit-sha": FIRST_COMMIT, "managed-by": "declic", "pushed-by": "declic" });
+    assert_eq!(after["labels"], expected);
+    // Of a revision only: what a rollback looks for.
+    expected["declic-purpose"] = json!("release");
+    assert_eq!(after["template"]["labels"], expected);
     assert_eq!(after["client"], "declic");
 }
 

@@ -1,6 +1,6 @@
 //! `cloud-run/deploy` when something goes wrong: what is put back, and what another attempt may help with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use declic::demo::stand_ins::SERVICE_NAME;
 use declic::demo::stand_ins::faults::Fault;
@@ -192,7 +192,9 @@ async fn a_rollback_that_fails_is_tried_again_by_the_next_attempt() {
     // The first update makes the revision, the second one is the rollback.
     let patches = || actor.world.cloud_run.ledger.count("PATCH", "");
     let failing = async {
+        let end = Instant::now() + actor.patience;
         while patches() == 0 {
+            assert!(Instant::now() < end, "no revision was made");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         actor.world.cloud_run.faults.next_matching(1, "PATCH", "", Fault::Fail { status: 503, retry_after: None });

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::action::Why;
 use crate::cloud_run::traffic::{self, Share};
+use crate::cloud_run::{PREVIEW, PURPOSE, RELEASE};
 use crate::kinds::cloud_run_deploy::plan::Plan;
 
 /// Fields to patch: the template with another image and name, labels, client, and the traffic as it is plus a candidate.
@@ -18,7 +19,12 @@ pub(super) fn change(service: &Value, plan: &Plan, image: &str, before: &[Share]
     let container = select(containers, plan.target.container.as_deref())?;
     container.insert("image".into(), image.into());
     template.insert("revision".into(), plan.revision.clone().into());
-    template.insert("labels".into(), labelled(template.get("labels"), plan));
+    let mut labels = labelled(template.get("labels"), plan);
+    if let Some(labels) = labels.as_object_mut() {
+        // Always set: the template hands its labels on to the next revision.
+        labels.insert(PURPOSE.into(), if plan.percent == 0 { PREVIEW } else { RELEASE }.into());
+    }
+    template.insert("labels".into(), labels);
     identify(&mut template);
     let mut fields = Map::new();
     fields.insert("template".into(), Value::Object(template));
@@ -57,9 +63,4 @@ fn select<'a>(containers: Option<&'a mut Vec<Value>>, name: Option<&str>) -> Res
         })?,
     };
     containers.get_mut(index).and_then(Value::as_object_mut).ok_or_else(|| fault("The service has no containers".into()))
-}
-
-/// How many tags of others the service has.
-pub(super) fn other_tags(shares: &[Share], tag: &str) -> usize {
-    shares.iter().filter(|share| share.tag.as_deref().is_some_and(|other| other != tag)).count()
 }

@@ -8,12 +8,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::action::{Call, Intent, Why};
-use crate::cloud_run::Target;
+use crate::cloud_run::{self, Target};
 use crate::given::{self, invalid};
 use crate::registry::Image;
-
-/// A tag and the name of its service together make one label of a host name.
-const TAG_AND_SERVICE: usize = 46;
 
 /// The plan of one deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,19 +98,7 @@ fn check_tag(tag: Option<&str>, percent: i64, target: &Target) -> Result<(), Why
             Ok(())
         };
     };
-    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let fits = tag.bytes().all(letters) && tag.starts_with(|first: char| first.is_ascii_lowercase()) && !tag.ends_with('-');
-    if !fits {
-        return Err(invalid(
-            "`with.tag` has lower-case letters, digits and hyphens, begins with a letter and does not end with a hyphen",
-        ));
-    }
-    if tag.len() + target.service.len() > TAG_AND_SERVICE {
-        return Err(invalid(format!(
-            "`with.tag` and the name of the service must not be longer than {TAG_AND_SERVICE} characters together"
-        )));
-    }
-    Ok(())
+    cloud_run::check_tag(tag, &target.service)
 }
 
 fn health(given: &given::Given<'_>) -> Result<Option<Health>, Why> {

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::action::{Context, Failure, Outcome, Why};
 use crate::cloud_run::traffic::{self, Share};
 use crate::cloud_run::{Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
-use crate::http::{HttpError, Method, Request};
+use crate::http::{HttpError, Method, Request, Response};
 use crate::kinds::cloud_run_deploy::create;
 use crate::kinds::cloud_run_deploy::plan::{Health, Plan};
 use crate::registry::{Found, look_up};
@@ -146,7 +146,9 @@ impl<'a> Deploy<'a> {
             }
             let service = self.api.service(self.until).await?;
             let before = traffic::pinned(&service);
-            self.check_tags(&before)?;
+            if self.plan.keep_tag {
+                self.plan.target.room_for(&before, &self.plan.tag)?;
+            }
             let change = create::change(&service, self.plan, &image, &before).map_err(|why| Failure::Final { why })?;
             self.state.before = Some(before);
             self.save().await?;
@@ -170,17 +172,6 @@ impl<'a> Deploy<'a> {
 
     async fn exists(&self) -> Result<bool, Failure> {
         Ok(self.api.revision(&self.plan.revision, self.until).await?.is_some())
-    }
-
-    fn check_tags(&self, before: &[Share]) -> Result<(), Failure> {
-        let tags = create::other_tags(before, &self.plan.tag);
-        match self.plan.target.max_tags {
-            Some(most) if self.plan.keep_tag && i64::try_from(tags).unwrap_or(i64::MAX) >= most => Err(Failure::last(
-                "too-many-tags",
-                format!("The service has {tags} tags and the target allows {most}; remove the tags of previews that are done"),
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Waits until the revision serves at its own address; gives that.
@@ -241,18 +232,24 @@ impl<'a> Deploy<'a> {
 
     async fn check_health(&self, health: &Health, address: &str) -> Result<(), Failure> {
         let url = format!("{}{}", address.trim_end_matches('/'), health.path);
+        // Cloud Run takes the service's own address as audience, for the addresses of its tags too.
+        let audience = if self.plan.target.health_id_token {
+            Some(text(&self.api.service(self.until).await?, "uri").to_owned())
+        } else {
+            None
+        };
         let mut last = String::new();
         for attempt in 1..=health.attempts {
             let deadline = self.until.min(Instant::now() + HEALTH_TIMEOUT);
             let request = Request::to(Method::GET, &url, deadline).expect_any().cap(256 * 1024);
-            last = match self.context.clients.http.send(request).await {
+            last = match self.ask(request, audience.as_deref()).await {
                 Ok(answer) if health.status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status) => {
                     self.stage("healthy", &format!("{} answered {}", health.path, answer.status));
                     return Ok(());
                 }
                 Ok(answer) => format!("answered {}", answer.status),
                 // A long page is an answer too, but its status is not known to be right.
-                Err(error @ (HttpError::Refused(_) | HttpError::Invalid(_))) => {
+                Err(error @ (HttpError::Refused(_) | HttpError::Invalid(_) | HttpError::Token(_))) => {
                     return Err(error.into_failure("The revision's own address"));
                 }
                 Err(HttpError::Timeout) => "did not answer in time".into(),
@@ -266,6 +263,17 @@ impl<'a> Deploy<'a> {
         }
         let wanted = health.status.map_or_else(|| "2xx".to_owned(), |status| status.to_string());
         Err(Failure::last("unhealthy", format!("The new revision is not healthy: {} {last}, wanted {wanted}", health.path)))
+    }
+
+    async fn ask(&self, request: Request, audience: Option<&str>) -> Result<Response, HttpError> {
+        let clients = self.context.clients;
+        match audience {
+            None => clients.http.send(request).await,
+            Some(audience) => {
+                let account = self.plan.target.deploy_as.as_deref();
+                clients.google.send_with_id_token(account, audience, request).await
+            }
+        }
     }
 
     /// Gives the revision its traffic, checks that it has it, and reports.

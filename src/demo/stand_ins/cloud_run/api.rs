@@ -203,10 +203,20 @@ impl CloudRun {
     fn serve(&self, host: &str, request: &Request) -> Answer {
         let mut state = lock(&self.state);
         state.settle(&self.ledger);
+        let base = state.base.clone();
         let (tag, short) = host.split_once("---").map_or((None, host), |(tag, short)| (Some(tag), short));
         let Some(service) = state.services.values_mut().find(|service| service.short == short) else {
             return Answer::text(404, "Error 404: the requested URL was not found on this server.");
         };
+        if lock(&self.scenario).private {
+            let audience = request.bearer().and_then(|token| lock(&self.id_tokens).as_ref().and_then(|check| check(token)));
+            let own = format!("{base}/serve/{short}");
+            match audience {
+                None => return Answer::text(403, "Error: Forbidden. Your client does not have permission to get this URL."),
+                Some(audience) if audience != own => return Answer::text(401, "Error: Unauthorized."),
+                Some(_) => {}
+            }
+        }
         let tagged = |status: &&Value| status.get("tag").and_then(Value::as_str) == tag;
         let revision = match tag {
             Some(_) => service.statuses.iter().find(tagged).and_then(revision_of),

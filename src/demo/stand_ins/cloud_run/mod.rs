@@ -23,6 +23,9 @@ use super::tokens::Tokens;
 /// Resolves an image reference to `sha256:…`, or says that it does not exist.
 pub type ResolveImage = dyn Fn(&str) -> Option<String> + Send + Sync;
 
+/// The audience of an ID token that Google issued and that has not expired.
+pub type CheckIdToken = dyn Fn(&str) -> Option<String> + Send + Sync;
+
 /// State and scenarios of the stand-in.
 pub struct CloudRun {
     tokens: Tokens,
@@ -30,6 +33,7 @@ pub struct CloudRun {
     state: Mutex<State>,
     scenario: Mutex<Scenario>,
     images: Mutex<Option<Arc<ResolveImage>>>,
+    id_tokens: Mutex<Option<Arc<CheckIdToken>>>,
 }
 
 /// What will happen; set by a test.
@@ -44,6 +48,8 @@ struct Scenario {
     duration: Duration,
     /// Identities that may use the API; empty means all.
     allowed: Vec<String>,
+    /// Services answer only whoever brings an ID token for their address.
+    private: bool,
 }
 
 impl CloudRun {
@@ -59,14 +65,26 @@ impl CloudRun {
                 polls: 1,
                 duration: Duration::from_millis(20),
                 allowed: Vec::new(),
+                private: false,
             }),
             images: Mutex::new(None),
+            id_tokens: Mutex::new(None),
         }
     }
 
     /// Images are looked up here; without it every image exists.
     pub fn resolve_images_with(&self, resolve: Arc<ResolveImage>) {
         *lock(&self.images) = Some(resolve);
+    }
+
+    /// ID tokens are checked here.
+    pub fn check_id_tokens_with(&self, check: Arc<CheckIdToken>) {
+        *lock(&self.id_tokens) = Some(check);
+    }
+
+    /// From now on services answer only whoever brings an ID token for their own address.
+    pub fn require_id_token(&self) {
+        lock(&self.scenario).private = true;
     }
 
     /// Puts a service there as it would be fetched: a revision is made from its template and serves everything.

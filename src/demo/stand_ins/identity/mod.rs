@@ -112,6 +112,13 @@ impl Identity {
         self.google_key()?.sign(&claims)
     }
 
+    /// The audience of an ID token that was issued here and has not expired.
+    pub fn audience_of(&self, token: &str) -> Option<String> {
+        let claims = self.google_key().ok()?.verify(token).ok()?;
+        let valid = claims.get("exp").and_then(Value::as_i64).is_some_and(|until| until > Timestamp::now().seconds());
+        claims.get("aud").and_then(Value::as_str).filter(|_| valid).map(str::to_owned)
+    }
+
     fn google_key(&self) -> io::Result<&SigningKey> {
         if self.google_key.get().is_none() {
             // Two callers may both make one; only the first is kept.

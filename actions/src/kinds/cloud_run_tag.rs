@@ -1,0 +1,81 @@
+//! `cloud-run/tag`: gives a revision that exists an address of its own.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::cloud_run::{self, Api, Ended, Target, traffic};
+use crate::given;
+
+/// The action.
+pub struct CloudRunTag;
+
+static SPEC: Spec = Spec {
+    name: "cloud-run/tag",
+    summary: "Gives a revision a tag with an address of its own; traffic stays as it is",
+    class: Class::Deploy,
+    parameters: &[
+        Field { name: "target", shape: "target", summary: "The service, by its name under `targets:`" },
+        Field { name: "revision", shape: "string", summary: "Name of the revision" },
+        Field { name: "tag", shape: "string", summary: "The tag; it is taken from the revision that has it" },
+    ],
+    outputs: &[Field { name: "url", shape: "string", summary: "Address of the tag" }],
+    example: "target: web_staging\nrevision: web-00042\ntag: candidate\n",
+    deadline: Duration::from_secs(120),
+    repeat: Repeat::Idempotent,
+    repeat_how: "The same tag is written again",
+};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Plan {
+    target: Target,
+    revision: String,
+    tag: String,
+}
+
+#[async_trait]
+impl Action for CloudRunTag {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+        let given = given::params(&call);
+        let target = Target::read(&call)?;
+        let revision = cloud_run::revision_name(given.text("revision")?)?;
+        let tag = given.text("tag")?.to_owned();
+        cloud_run::check_tag(&tag, &target.service)?;
+        let summary = format!("tag {revision} of {} as {tag}", target.name());
+        given::intent(call, &Plan { target, revision, tag }, summary)
+    }
+
+    async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
+        let Plan { target, revision, tag } = given::plan(intent)?;
+        let api = Api::new(context, &target);
+        if api.revision(&revision, context.deadline).await?.is_none() {
+            return Err(Failure::last("not-found", format!("The service has no revision `{revision}`")));
+        }
+        let operation = api
+            .change_traffic(context.deadline, |service| {
+                let shares = traffic::read(service);
+                if traffic::has_candidate(&shares, &revision, &tag) {
+                    return Ok(None);
+                }
+                target.room_for(&shares, &tag)?;
+                Ok(Some(traffic::write(&traffic::with_candidate(&shares, &revision, &tag))))
+            })
+            .await?;
+        if let Some(operation) = operation
+            && let Ended::Failed(message) = api.wait(&operation, context.deadline).await?
+        {
+            return Err(Failure::last("not-ready", format!("Cloud Run did not set the tag: {message}")));
+        }
+        let address = |service: &serde_json::Value| traffic::tag_address(service, &revision, &tag).map(str::to_owned);
+        let found = api.until(context.deadline, address).await?;
+        let url = found.ok_or_else(|| Failure::retry("timeout", "The tag got no address in time"))?;
+        Ok(Outcome { outputs: json!({ "url": url }), summary: format!("{revision} is at {url}"), url: Some(url) })
+    }
+}
