@@ -26,7 +26,8 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         verified: "X-Hub-Signature-256, secret 1 of 2".to_owned(),
     };
     let Ok(Appended::New { id }) = journal.append(delivery).await else { panic!("it is new") };
-    let claim = || Claim { worker: "w".to_owned(), lease: std::time::Duration::from_secs(30), deliveries: 1, runs: 1 };
+    let claim =
+        || Claim { worker: "w".to_owned(), lease: std::time::Duration::from_secs(30), deliveries: 1, runs: 1, only: None };
     let lease = journal.claim(claim()).await.unwrap().deliveries.remove(0).lease;
     let check =
         |holds, text: &str, found: &str| json!({"holds": holds, "text": text, "found": found, "reason": null, "hint": null});

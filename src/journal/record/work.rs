@@ -36,6 +36,8 @@ pub struct Claim {
     pub deliveries: usize,
     /// At most so many runs.
     pub runs: usize,
+    /// Only this one, if it is due: somebody waits for it.
+    pub only: Option<Subject>,
 }
 
 /// What there was to do.

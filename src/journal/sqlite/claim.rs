@@ -21,24 +21,44 @@ pub(super) fn void_leases(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn claim(session: &Session<'_>, claim: &Claim) -> Result<Claimed, Fault> {
     let mut claimed = Claimed::default();
     let until = session.now.after(claim.lease);
-    for number in due_deliveries(session, claim.deliveries)? {
+    let (deliveries, runs) = match &claim.only {
+        None => (due_deliveries(session, claim.deliveries)?, due_runs(session, claim.runs)?),
+        Some(Subject::Delivery(id)) => (due_delivery(session, id)?.into_iter().collect(), Vec::new()),
+        Some(Subject::Run(id)) => (Vec::new(), due_run(session, id)?.into_iter().collect()),
+    };
+    for number in deliveries {
         claimed.deliveries.push(claim_delivery(session, number, until)?);
     }
-    let mut statement = session.connection.prepare_cached(
-        "SELECT seq FROM runs AS r WHERE next_at <= ?1
-           AND (group_key IS NULL OR state <> 'queued' OR NOT EXISTS (
-                SELECT 1 FROM runs AS o WHERE o.group_key = r.group_key AND o.next_at IS NOT NULL AND o.seq <> r.seq
-                   AND (o.seq < r.seq OR o.state <> 'queued')))
-         ORDER BY next_at, seq LIMIT ?2",
-    )?;
-    let runs = statement
-        .query_map(params![session.now.0, limit(claim.runs)], |row| row.get::<_, i64>(0))?
-        .collect::<Result<Vec<_>, _>>()?;
     for number in runs {
         claimed.runs.push(claim_run(session, number, &claim.worker, until)?);
     }
     claimed.next = next(session)?;
     Ok(claimed)
+}
+
+fn due_delivery(session: &Session<'_>, id: &str) -> Result<Option<i64>, Fault> {
+    let mut statement = session.connection.prepare_cached("SELECT seq FROM deliveries WHERE seq = ?1 AND next_at <= ?2")?;
+    let number = identity::delivery_number(id);
+    Ok(statement.query_row(params![number, session.now.0], |row| row.get(0)).optional()?)
+}
+
+/// A run of a group waits for those before it.
+const ITS_TURN: &str = "(group_key IS NULL OR state <> 'queued' OR NOT EXISTS (
+    SELECT 1 FROM runs AS o WHERE o.group_key = r.group_key AND o.next_at IS NOT NULL AND o.seq <> r.seq
+       AND (o.seq < r.seq OR o.state <> 'queued')))";
+
+fn due_runs(session: &Session<'_>, count: usize) -> Result<Vec<i64>, Fault> {
+    let sql = format!("SELECT seq FROM runs AS r WHERE next_at <= ?1 AND {ITS_TURN} ORDER BY next_at, seq LIMIT ?2");
+    let mut statement = session.connection.prepare_cached(&sql)?;
+    let due = statement.query_map(params![session.now.0, limit(count)], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(due)
+}
+
+fn due_run(session: &Session<'_>, id: &str) -> Result<Option<i64>, Fault> {
+    let Some(number) = run_by_id(session.connection, id)? else { return Ok(None) };
+    let sql = format!("SELECT seq FROM runs AS r WHERE seq = ?1 AND next_at <= ?2 AND {ITS_TURN}");
+    let mut statement = session.connection.prepare_cached(&sql)?;
+    Ok(statement.query_row(params![number, session.now.0], |row| row.get(0)).optional()?)
 }
 
 fn limit(count: usize) -> i64 {

@@ -1,3 +1,5 @@
+//! Payloads as providers send them, held against the types that rules are checked with.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

@@ -144,3 +144,26 @@ async fn a_delivery_is_final_when_the_last_of_its_runs_is() {
     let expected = [("a", RunState::Succeeded), ("b", RunState::Failed), ("c", RunState::Succeeded)];
     assert_eq!(states, expected.map(|(rule, state)| (rule.to_owned(), state)));
 }
+
+#[tokio::test]
+async fn one_subject_can_be_claimed_alone_but_not_out_of_turn() {
+    let store = Store::sqlite();
+    let claim = |only: Subject| Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: Some(only) };
+    let first = store.started("d1", vec![run("a"), run("b")]).await;
+    let Appended::New { id } = store.append("d2").await else { panic!("it is new") };
+    let runs = store.journal.claim(claim(Subject::Run(first[1].clone()))).await.unwrap();
+    assert_eq!((runs.deliveries.len(), runs.runs.len()), (0, 1));
+    assert_eq!(runs.runs[0].run.id, first[1]);
+    assert!(store.journal.claim(claim(Subject::Run(first[1].clone()))).await.unwrap().runs.is_empty(), "it is leased");
+    let deliveries = store.journal.claim(claim(Subject::Delivery(id))).await.unwrap();
+    assert_eq!((deliveries.deliveries.len(), deliveries.runs.len()), (1, 0));
+    let group = |name: &str| NewRun { group: Some(Group { key: "g".to_owned(), mode: GroupMode::QueueAll }), ..run(name) };
+    store
+        .journal
+        .decide(deliveries.deliveries[0].lease.clone(), decision(Verdict::Runs(vec![group("c"), group("d")])))
+        .await
+        .unwrap();
+    let later = format!("{}-2", deliveries.deliveries[0].delivery.id);
+    assert!(store.journal.claim(claim(Subject::Run(later))).await.unwrap().runs.is_empty(), "its group is taken");
+    assert!(store.journal.claim(claim(Subject::Run("nobody-1".to_owned()))).await.unwrap().runs.is_empty());
+}

@@ -9,7 +9,7 @@ use declic::clock::Timestamp;
 use declic::journal::crash::Faults;
 use declic::journal::record::{
     Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Decision, DeliveryState, Group, GroupMode, Listing, NewDelivery,
-    NewRun, Phase, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Verdict,
+    NewRun, Phase, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Verdict,
 };
 use declic::journal::sqlite::{Options, ReadOnly, Sqlite};
 use declic::journal::{Journal, JournalError, LedgerError};
@@ -61,7 +61,7 @@ impl Store {
 
     async fn claim(&self, worker: &str) -> Claimed {
         self.journal
-            .claim(Claim { worker: worker.to_owned(), lease: LEASE, deliveries: 10, runs: 10 })
+            .claim(Claim { worker: worker.to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: None })
             .await
             .expect("the store works")
     }
