@@ -89,6 +89,13 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
                 dispatch.wake();
             })
         },
+        replies: {
+            let desk = engine.desk();
+            Some(Arc::new(move |source: String, delivery: String, until: Instant| {
+                let desk = desk.clone();
+                Box::pin(async move { desk.ask(&source, &delivery, until).await })
+            }))
+        },
         rest: None,
         limits: Limits::default(),
     })?;

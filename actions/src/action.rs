@@ -126,6 +126,10 @@ pub struct Clients {
     pub github: GitHub,
 }
 
+/// Name of the address for further answers to the delivery among [`Context::secrets`], for actions of the provider that gave it. No entry of
+/// `secrets:` can have it.
+pub const RESPONSE_URL: &str = ":response-url";
+
 /// What `run` and `find` may use besides the intent.
 pub struct Context<'a> {
     /// Clients for everything outbound.

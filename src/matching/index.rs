@@ -17,6 +17,8 @@ pub struct Index {
     entries: HashMap<u64, Vec<(usize, usize)>>,
     /// Event kinds of which some rule reads the payload.
     payloads: HashSet<String>,
+    /// Sources to which some rule replies; none stands for all.
+    replies: HashSet<Option<String>>,
 }
 
 impl Index {
@@ -24,12 +26,16 @@ impl Index {
     pub fn new(set: Arc<RuleSet>) -> Self {
         let mut entries: HashMap<u64, Vec<(usize, usize)>> = HashMap::new();
         let mut payloads = HashSet::new();
+        let mut replies = HashSet::new();
         for (rule_number, rule) in set.rules.iter().enumerate() {
             if rule.reads_payload {
                 payloads.extend(rule.triggers.iter().map(|trigger| trigger.event.clone()));
             }
             if !rule.enabled {
                 continue;
+            }
+            if rule.reply.is_some() {
+                replies.extend(rule.triggers.iter().map(|trigger| trigger.source.clone()));
             }
             for (trigger_number, trigger) in rule.triggers.iter().enumerate() {
                 for repository in repositories(rule, trigger) {
@@ -38,7 +44,7 @@ impl Index {
                 }
             }
         }
-        Self { set, entries, payloads }
+        Self { set, entries, payloads, replies }
     }
 
     /// The rules behind it.
@@ -49,6 +55,11 @@ impl Index {
     /// Must an event of this kind be decoded with its payload?
     pub fn reads_payload(&self, event_kind: &str) -> bool {
         self.payloads.contains(event_kind) || registry::also(event_kind).is_some_and(|kind| self.payloads.contains(kind))
+    }
+
+    /// Could any rule reply to what this source brings?
+    pub fn may_reply(&self, source: &str) -> bool {
+        !self.replies.is_empty() && (self.replies.contains(&None) || self.replies.contains(&Some(source.to_owned())))
     }
 
     /// Holds an event against every rule that could start.

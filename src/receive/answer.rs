@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Readiness;
 use crate::sources::Answer;
+use crate::sources::replies::Words;
 use crate::verify::Refusal;
 
 const PROBLEM: &str = "application/problem+json";
@@ -75,12 +76,24 @@ pub(super) fn store_down() -> Response {
     response
 }
 
-pub(super) fn accepted(id: &str, duplicate: bool) -> Response {
-    let body = if duplicate { json!({ "id": id, "duplicate": true }) } else { json!({ "id": id }) };
-    let mut response = respond(StatusCode::ACCEPTED, "application/json", body.to_string());
+/// What a rule says, in the provider's words.
+pub(super) fn reply(words: Words, id: &str) -> Response {
+    let status = StatusCode::from_u16(words.status).unwrap_or(StatusCode::OK);
+    let mut response = respond(status, words.content_type, words.body);
+    name_delivery(&mut response, id);
+    response
+}
+
+fn name_delivery(response: &mut Response, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(HeaderName::from_static("x-declic-delivery"), value);
     }
+}
+
+pub(super) fn accepted(id: &str, duplicate: bool) -> Response {
+    let body = if duplicate { json!({ "id": id, "duplicate": true }) } else { json!({ "id": id }) };
+    let mut response = respond(StatusCode::ACCEPTED, "application/json", body.to_string());
+    name_delivery(&mut response, id);
     response
 }
 

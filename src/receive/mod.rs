@@ -7,16 +7,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, header};
 use poem::{Endpoint, Request, Response};
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::clock::Timestamp;
 use crate::inbound::Inbound;
 use crate::journal::record::{Appended, NewDelivery};
 use crate::journal::{Journal, JournalError};
 use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
+use crate::sources::replies::Said;
 use crate::sources::{Identity, Source};
 use crate::verify::{Refusal, Verified};
 
@@ -71,6 +74,9 @@ pub struct Readiness {
     pub detail: Value,
 }
 
+/// Source and id of a delivery, and until when its sender is to be answered.
+pub type Replies = Arc<dyn Fn(String, String, Instant) -> BoxFuture<'static, Said> + Send + Sync>;
+
 /// What the front door is made of.
 pub struct Parts {
     /// The entry points.
@@ -83,6 +89,9 @@ pub struct Parts {
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Called with the id of every delivery that is to be worked on, after it is on disk. Must not block.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Asked what the rules say to a delivery whose sender waits, after it is on disk; answers when the time is up at the latest. Without
+    /// it nobody replies.
+    pub replies: Option<Replies>,
     /// Everything else the service answers (API, console); without it, or where it has no route, the answer is our 404.
     pub rest: Option<BoxEndpoint<'static, Response>>,
     /// Bounds.
@@ -165,7 +174,22 @@ impl Front {
         let delivery = new_delivery(source, &verified, identity, trace);
         let outcome = self.parts.journal.append(delivery).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
-        Ok(span.in_scope(|| self.acknowledge(source.name(), outcome)))
+        let (id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
+        match id {
+            Some(id) => Ok(self.reply(source, &verified, id, read_at).instrument(span).await.unwrap_or(acknowledgement)),
+            None => Ok(acknowledgement),
+        }
+    }
+
+    /// What the rules say to a sender that waits. `None`: an acknowledgement will do.
+    async fn reply(&self, source: &dyn Source, verified: &Verified, id: String, read_at: Instant) -> Option<Response> {
+        let conversation = source.conversation()?;
+        let said = match &self.parts.replies {
+            Some(replies) => replies(source.name().to_owned(), id.clone(), read_at + conversation.budget()).await,
+            None => Said::Nothing,
+        };
+        let words = conversation.form.words(&said, &verified.inbound().body)?;
+        Some(answer::reply(words, &id))
     }
 
     async fn read(&self, limit: usize, request: Request) -> Result<Inbound, Refusal> {
@@ -182,7 +206,8 @@ impl Front {
         })
     }
 
-    fn acknowledge(&self, source: &str, outcome: Result<Appended, JournalError>) -> Response {
+    /// Our id of it, if it is on disk, and what the sender is told if nothing else.
+    fn acknowledge(&self, source: &str, outcome: Result<Appended, JournalError>) -> (Option<String>, Response) {
         let (id, duplicate, word) = match outcome {
             Ok(Appended::New { id }) => (id, false, "accepted"),
             Ok(Appended::Revived { id }) => (id, true, "revived"),
@@ -190,12 +215,12 @@ impl Front {
             Err(JournalError::Full) => {
                 self.count(source, "full");
                 self.refusals.note(source, 429, "the queue in front of the store is full");
-                return answer::busy();
+                return (None, answer::busy());
             }
             Err(JournalError::Down(why)) => {
                 self.count(source, "down");
                 self.refusals.note(source, 503, &format!("the store failed: {why}"));
-                return answer::store_down();
+                return (None, answer::store_down());
             }
         };
         self.count(source, word);
@@ -203,7 +228,8 @@ impl Front {
             (self.parts.wake)(&id);
         }
         tracing::debug!(source, delivery = id, outcome = word, "delivery taken in");
-        answer::accepted(&id, duplicate)
+        let acknowledgement = answer::accepted(&id, duplicate);
+        (Some(id), acknowledgement)
     }
 
     fn refuse(&self, source: &str, refusal: &Refusal) -> Response {

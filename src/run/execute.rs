@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use declic_actions::action::{Action, Failure, Intent, Why};
+use declic_actions::action::{Action, Failure, Intent, RESPONSE_URL, Repeat, Why};
+use declic_actions::secret::Secret;
 use tokio::sync::watch;
 
 use super::attempt::{Attempt, Came, Keeper, seconds};
@@ -11,7 +12,8 @@ use super::leases::Held;
 use super::observe::Told;
 use super::plan::{Next, POISON, Standing, called, made};
 use super::shared::Shared;
-use super::{reading, retry};
+use super::waiting::Known;
+use super::{reading, reply, retry};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{
@@ -33,6 +35,8 @@ pub(super) struct Execution {
     steps: Vec<StepRecord>,
     rule: Arc<Rule>,
     event: Event,
+    /// Where further answers to the delivery go.
+    respond_to: Option<Secret>,
     /// When `timeout:` of the rule is over.
     deadline: Option<Instant>,
     stop: bool,
@@ -95,9 +99,10 @@ impl Execution {
             }
             Err(why) => return fail(shared, &held, &run, &steps, &told, Why::new("decode", why)).await,
         };
+        let respond_to = shared.respond_to(&delivery);
         let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
         let stop = run.covered_by.is_some();
-        Ok(Some(Self { shared: Arc::clone(shared), held, draining, run, steps, rule, event, deadline, stop, told }))
+        Ok(Some(Self { shared: Arc::clone(shared), held, draining, run, steps, rule, event, respond_to, deadline, stop, told }))
     }
 
     async fn go_on(mut self) -> Result<(), LedgerError> {
@@ -108,9 +113,12 @@ impl Execution {
         loop {
             if *self.draining.borrow() {
                 self.write(vec![Change::Released]).await?;
+                self.shared.waiting.give_up(&self.run.delivery, &self.run.id);
                 return Ok(());
             }
-            match Standing::new(&rule, &self.run, &self.steps, self.stop).next() {
+            let standing = Standing::new(&rule, &self.run, &self.steps, self.stop);
+            self.reply(&standing);
+            match standing.next() {
                 Next::Over { state, failure } => {
                     self.write(vec![Change::Finished { state, failure: failure.clone() }]).await?;
                     over(&self.shared, &self.run, &self.told, state, failure.as_ref());
@@ -121,6 +129,16 @@ impl Execution {
                     Turn::GivenBack => return Ok(()),
                 },
             }
+        }
+    }
+
+    /// Tells whoever waits for it, once the steps are done. What follows them is not waited for.
+    fn reply(&self, standing: &Standing<'_, '_>) {
+        let waiting = &self.shared.waiting;
+        if waiting.until(&self.run.delivery, &self.run.id).is_some()
+            && let Some(said) = reply::by_steps(&self.shared, &self.rule, &self.event, standing)
+        {
+            waiting.tell(&self.run.delivery, Known::Said(said));
         }
     }
 
@@ -161,14 +179,19 @@ impl Execution {
         self.write(changes).await?;
         let told = self.told.clone().step(shown(&label(step), place));
         told.say("started", step.name.clone().unwrap_or_else(|| intent.summary.clone()));
-        let secrets = reading::secrets(action, &intent.call, &self.shared.secrets);
+        let mut secrets = reading::secrets(action, &intent.call, &self.shared.secrets);
+        if let Some(address) = self.respond_to.as_ref().filter(|_| action.spec().name.starts_with("slack/")) {
+            secrets.insert(RESPONSE_URL.to_owned(), address.clone());
+        }
+        let timeout = self.time_left(place, step.timeout);
+        let hurry = self.hurry(place, action).filter(|hurry| *hurry < timeout);
         let attempt = Attempt {
             action,
             clients: &self.shared.clients,
             intent: &intent,
             number: u32::try_from(number).unwrap_or(u32::MAX),
             saved,
-            timeout: self.time_left(place, step.timeout),
+            timeout: hurry.unwrap_or(timeout),
             secrets: &secrets,
             progress: &Keeper { journal: self.shared.journal.as_ref(), lease: &self.held.lease, place, told: &told },
         };
@@ -182,7 +205,28 @@ impl Execution {
             }
             came => came,
         };
+        if let (Some(_), Came::Failed(Failure::Retry { .. })) = (hurry, &came)
+            && self.hurry(place, action).is_none()
+        {
+            return self.no_longer_hurried(place).await;
+        }
         self.settle(place, step, came).await
+    }
+
+    /// How long somebody still waits for the steps. An effect that is made again after it was broken off is not hurried: it could be made twice.
+    fn hurry(&self, place: Place, action: &dyn Action) -> Option<Duration> {
+        if place.phase != Phase::Steps || action.spec().repeat == Repeat::AtLeastOnce {
+            return None;
+        }
+        let until = self.shared.waiting.until(&self.run.delivery, &self.run.id)?;
+        Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
+    }
+
+    /// The attempt ended for the sake of a reply that is given by now. That is not the target's fault: it goes on with all of its time.
+    async fn no_longer_hurried(&mut self, place: Place) -> Result<Turn, LedgerError> {
+        let why = Why::new("late", "whoever waited was answered without it; it goes on with its own deadline");
+        self.write(vec![Change::Retrying { place, state: AttemptState::Interrupted, why }]).await?;
+        Ok(Turn::Next)
     }
 
     /// The journaled intent, or a new one. `None`: the step's condition does not hold.
@@ -322,6 +366,7 @@ async fn fail(
     };
     changes.push(Change::Finished { state: RunState::Failed, failure: Some(failure.clone()) });
     shared.journal.write(held.lease.clone(), changes).await?;
+    shared.waiting.give_up(&run.delivery, &run.id);
     over(shared, run, told, RunState::Failed, Some(&failure));
     Ok(None)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::leases::Held;
+use super::reply;
 use super::shared::Shared;
 use crate::event::Event;
 use crate::journal::LedgerError;
@@ -39,7 +40,14 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
     let (name, line) = outcome(&decision);
     count(&shared, &decision);
     match shared.journal.decide(held.lease.clone(), decision).await {
-        Ok(_) => told.say(name, line),
+        Ok(_) => {
+            told.say(name, line);
+            if shared.waiting.is_asked(&id)
+                && let Err(error) = reply::recall(&shared, &id).await
+            {
+                tracing::error!(delivery = %id, %error, "the store cannot tell what to reply");
+            }
+        }
         Err(LedgerError::Lost) => tracing::warn!(delivery = %id, "its lease is over: another worker has it"),
         Err(error) => tracing::error!(delivery = %id, %error, "it is left as it is until its lease is over"),
     }

@@ -5,14 +5,17 @@
 
 mod attempt;
 mod execute;
+mod hurry;
 mod key;
 mod leases;
 mod matcher;
 pub mod observe;
 pub mod plan;
 mod reading;
+mod reply;
 pub mod retry;
 mod shared;
+mod waiting;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,10 +34,12 @@ use crate::matching::Index;
 use crate::report::metrics::Metrics;
 use crate::rules::model::Offer;
 use crate::sources::Source;
+pub use hurry::Desk;
 use leases::Leases;
 use observe::Observer;
 pub use shared::Load;
 use shared::Shared;
+use waiting::Waiting;
 pub use worker::Policy;
 
 /// Old deliveries are looked for this often.
@@ -72,6 +77,7 @@ pub struct EngineParts {
 
 /// A running engine. Dropping it stops everything at once, as a crash would: nothing is lost, leases have to end.
 pub struct Engine {
+    desk: Desk,
     dispatch: Local,
     draining: watch::Sender<bool>,
     worker: JoinHandle<()>,
@@ -91,6 +97,22 @@ impl Engine {
         if let Some(keep) = parts.policy.keep {
             beside.spawn(forget(Arc::clone(&parts.journal), keep));
         }
+        let shared = Arc::new(Shared {
+            journal: parts.journal,
+            sources: parts.sources,
+            rules: parts.rules,
+            load: parts.load,
+            actions: parts.actions,
+            clients: parts.clients,
+            offer: parts.offer,
+            secrets: parts.secrets,
+            metrics: parts.metrics,
+            public_url: parts.public_url,
+            observer: parts.observer,
+            waiting: Waiting::default(),
+            older: Mutex::new(VecDeque::new()),
+        });
+        let (desk, asks) = Desk::new(Arc::clone(&shared));
         let worker = worker::Worker {
             leases,
             dispatch: dispatch.clone(),
@@ -98,23 +120,12 @@ impl Engine {
             name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
             draining,
             matching: JoinSet::new(),
+            hurried: JoinSet::new(),
+            asks,
             running: JoinSet::new(),
-            shared: Arc::new(Shared {
-                journal: parts.journal,
-                sources: parts.sources,
-                rules: parts.rules,
-                load: parts.load,
-                actions: parts.actions,
-                clients: parts.clients,
-                offer: parts.offer,
-                secrets: parts.secrets,
-                metrics: parts.metrics,
-                public_url: parts.public_url,
-                observer: parts.observer,
-                older: Mutex::new(VecDeque::new()),
-            }),
+            shared,
         };
-        Self { dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
+        Self { desk, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
     }
 
     /// There is something to do: called after an append. Cheap, and may be called too often.
@@ -125,6 +136,11 @@ impl Engine {
     /// The same, for whoever must not own the engine.
     pub fn dispatch(&self) -> Local {
         self.dispatch.clone()
+    }
+
+    /// Where senders that wait for an answer are answered.
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Takes on nothing new, lets running steps end within [`Policy::drain`], and gives the rest back to the store.

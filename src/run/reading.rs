@@ -47,9 +47,14 @@ pub fn environment(
     name("result", json!(standing.result()));
     if rule.owner.is_none() {
         // A secret is read as its name. The value joins it only in the hands of the action.
-        name("secrets", offer.secrets.iter().map(|secret| (secret.clone(), json!(secret))).collect());
+        name("secrets", secret_names(offer));
     }
     Ok(environment)
+}
+
+/// What expressions know of secrets.
+pub fn secret_names(offer: &Offer) -> Value {
+    offer.secrets.iter().map(|secret| (secret.clone(), json!(secret))).collect()
 }
 
 /// Where a call comes from.

@@ -8,6 +8,7 @@ use declic_actions::action::{Action, Clients};
 use declic_actions::secret::Secret;
 
 use super::observe::Observer;
+use super::waiting::Waiting;
 use crate::event::Event;
 use crate::journal::record::{Delivery, RunRecord};
 use crate::journal::{Journal, JournalError};
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub metrics: Arc<Metrics>,
     pub public_url: Option<String>,
     pub observer: Observer,
+    pub waiting: Waiting,
     pub older: Mutex<VecDeque<Arc<RuleSet>>>,
 }
 
@@ -57,6 +59,11 @@ impl Shared {
             Some(source) => source.decode(delivery, payload),
             None => Err(format!("there is no source `{source}` in declic.yaml any more: add it again, then redeliver")),
         }
+    }
+
+    /// Where further answers to a delivery go, if its provider gave an address for them.
+    pub fn respond_to(&self, delivery: &Delivery) -> Option<Secret> {
+        self.sources.get(&delivery.content.source)?.respond_to(delivery)
     }
 
     /// The rule a run began with, whatever is in force today.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use super::hurry::{self, Ask, MOST_HURRIED};
 use super::leases::Leases;
 use super::shared::Shared;
 use super::{execute, matcher};
@@ -49,6 +50,9 @@ pub(super) struct Worker {
     pub name: String,
     pub draining: watch::Receiver<bool>,
     pub matching: JoinSet<()>,
+    /// Deliveries that somebody waits for.
+    pub hurried: JoinSet<()>,
+    pub asks: mpsc::Receiver<Ask>,
     pub running: JoinSet<()>,
 }
 
@@ -60,6 +64,8 @@ impl Worker {
             let next = self.look().await;
             tokio::select! {
                 () = self.dispatch.woken() => {}
+                Some(ask) = self.asks.recv(), if self.hurried.len() < MOST_HURRIED => self.hurry(ask),
+                Some(_) = self.hurried.join_next(), if !self.hurried.is_empty() => {}
                 () = tokio::time::sleep(next) => {}
                 Some(_) = self.matching.join_next(), if !self.matching.is_empty() => {}
                 Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
@@ -79,6 +85,7 @@ impl Worker {
             lease: self.policy.lease,
             deliveries: if self.matching.len() < MATCHERS { MATCHED_TOGETHER } else { 0 },
             runs: self.policy.workers.saturating_sub(self.running.len()),
+            only: None,
         };
         if claim.deliveries == 0 && claim.runs == 0 {
             return LOOK_EVERY;
@@ -99,6 +106,18 @@ impl Worker {
                 Duration::ZERO
             }
         }
+    }
+
+    fn hurry(&mut self, ask: Ask) {
+        self.hurried.spawn(hurry::hurry(
+            Arc::clone(&self.shared),
+            self.leases.clone(),
+            self.policy.lease,
+            self.name.clone(),
+            ask,
+            self.draining.clone(),
+            self.dispatch.clone(),
+        ));
     }
 
     fn take(&mut self, claimed: Claimed, asked: Instant) {
@@ -129,6 +148,7 @@ impl Worker {
     async fn drain(mut self) {
         let in_hand = async {
             while self.matching.join_next().await.is_some() {}
+            while self.hurried.join_next().await.is_some() {}
             while self.running.join_next().await.is_some() {}
         };
         if tokio::time::timeout(self.policy.drain, in_hand).await.is_ok() {
@@ -138,6 +158,7 @@ impl Worker {
         let leases = self.leases.remaining();
         tracing::warn!(steps = leases.len(), "steps did not end in time: they are given back and resumed by the next process");
         self.matching.shutdown().await;
+        self.hurried.shutdown().await;
         self.running.shutdown().await;
         for lease in leases {
             if let Err(error) = self.shared.journal.release(lease).await {
@@ -149,6 +170,6 @@ impl Worker {
 }
 
 /// Ties every line of the log to the delivery it is about, from the request that brought it to the last effect.
-fn span(delivery: &Delivery) -> tracing::Span {
+pub(super) fn span(delivery: &Delivery) -> tracing::Span {
     tracing::info_span!("delivery", trace = %delivery.content.trace)
 }

@@ -14,10 +14,12 @@ use crate::inbound::Inbound;
 use crate::journal::record::Delivery;
 use crate::settings::SourceSettings;
 use crate::verify::{Refusal, Verified};
+use replies::Conversation;
 
 pub mod events;
 pub mod form;
 pub mod github;
+pub mod replies;
 
 /// Body cap where the settings say nothing: GitHub's own limit.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
@@ -90,6 +92,16 @@ pub trait Source: Send + Sync {
     /// The event as rules see it, from the journal. `None`: a kind of event no rule can ask for.
     /// `payload` asks for the whole body as `event.payload`.
     fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String>;
+
+    /// How the sender wants to be answered, if it waits for what a rule says.
+    fn conversation(&self) -> Option<&Conversation> {
+        None
+    }
+
+    /// Where further answers to a delivery go: an address that is a secret.
+    fn respond_to(&self, _delivery: &Delivery) -> Option<Secret> {
+        None
+    }
 }
 
 /// What can stand under `auth:` where more than one way exists.
