@@ -3,9 +3,12 @@
 CARGO ?= cargo
 # Long crash test: how many times the process is killed.
 N ?= 200
+# How long each fuzz target runs, and where what it finds interesting is kept between runs.
+FUZZ_SECONDS ?= 120
+FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages crash fuzz-smoke bench image clean
+.PHONY: help demo build test quick check-style packages crash fuzz fuzz-smoke bench image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +35,17 @@ packages: ## Install the pinned npm and PyPI packages that tests check against
 
 crash: ## Kill the real process N times and count effects (make crash N=1000)
 	DECLIC_CRASH_RUNS=$(N) $(CARGO) test --test it crash -- --nocapture
+
+fuzz: ## Fuzz the rule language, FUZZ_SECONDS (120) for each of four targets; needs cargo-fuzz (cargo install cargo-fuzz)
+	@cd fuzz && for target in yaml expression glob template; do \
+	  mkdir -p "$(FUZZ_FOUND)/$$target" && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target "$(FUZZ_FOUND)/$$target" corpus/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 || exit 1; done
+
+fuzz-smoke: ## The same functions over the committed corpus and a few seconds of mutations (part of make test)
+	$(CARGO) test --test it fuzz
+
+bench: ## Measure matching, memory per rule, what reasons cost, and checking (docs/benchmarks.md)
+	$(CARGO) bench --bench matching
 
 image: ## Build the container image (docker or buildah)
 	@if command -v docker >/dev/null 2>&1; then docker build -t declic . ; else buildah bud -t declic . ; fi

@@ -11,6 +11,7 @@ mod engine;
 mod examples;
 mod expression_checks;
 mod expressions;
+mod fuzz;
 mod github_events;
 mod github_payloads;
 mod globs;

@@ -1,0 +1,125 @@
+//! What matching costs, and what grows with the number of rules: `make bench` prints a table. Medians of many rounds, std timing.
+
+use std::hint::black_box;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use declic::event::Event;
+use declic::matching::{Decisions, Index};
+use declic::rules::check::{Ground, check};
+use declic::rules::model::RuleSet;
+use serde_json::json;
+
+/// Resident memory of this process in bytes, as Linux tells it; nothing elsewhere.
+fn resident() -> Option<usize> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+/// Median time of one call in nanoseconds, over rounds of enough calls to be measured.
+fn median(mut call: impl FnMut()) -> f64 {
+    let mut calls = 1;
+    loop {
+        let start = Instant::now();
+        (0..calls).for_each(|_| call());
+        if start.elapsed().as_micros() >= 2_000 || calls >= 1 << 20 {
+            break;
+        }
+        calls *= 2;
+    }
+    let mut rounds: Vec<f64> = (0..41)
+        .map(|_| {
+            let start = Instant::now();
+            (0..calls).for_each(|_| call());
+            start.elapsed().as_nanos() as f64 / calls as f64
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    rounds[rounds.len() / 2]
+}
+
+/// A rule file with these rules, each for a repository of its own, as an installation for many teams has them.
+fn file(numbers: Range<usize>) -> String {
+    let mut text = String::from("version: 1\nrules:\n");
+    for number in numbers {
+        text.push_str(&format!(
+            "  rule-{number}:\n    on: {{ github.push: {{ repos: [acme/service-{number}], branches: [main, \"release/**\"], \
+             paths: [\"services/**\", \"!**/*.md\"] }} }}\n    if: '!event.message.contains(\"[skip deploy]\")'\n    steps:\n      - \
+             uses: github/comment\n        with: {{ number: 1, body: \"deployed ${{{{ event.sha }}}}\" }}\n"
+        ));
+    }
+    text
+}
+
+fn index(count: usize) -> Index {
+    let mut rules = Vec::with_capacity(count);
+    // Files have a size limit; many rules are many files.
+    for start in (0..count).step_by(1_000) {
+        let checked = check("bench.yaml", &file(start..count.min(start + 1_000)), &Ground::default());
+        assert_eq!(checked.errors(), 0, "{:?}", checked.diagnostics.first());
+        rules.extend(checked.rules.into_iter().map(Arc::new));
+    }
+    assert_eq!(rules.len(), count);
+    Index::new(Arc::new(RuleSet { rules, revision: "bench".to_owned() }))
+}
+
+fn push(repository: &str) -> Event {
+    let files: Vec<String> = (0..8).map(|number| format!("services/web/file-{number}.rs")).collect();
+    Event {
+        kind: "github.push".to_owned(),
+        source: "github".to_owned(),
+        event: json!({
+            "ref": "refs/heads/main", "branch": "main", "sha": "0".repeat(40), "before": "1".repeat(40), "created": false,
+            "deleted": false, "forced": false, "files": files, "files_complete": true, "message": "Fix the login", "commits": [],
+        }),
+        repo: json!({ "full_name": repository, "default_branch": "main" }),
+        actor: json!({ "login": "mona", "id": 1, "type": "user" }),
+        delivery: json!({ "id": "d", "source": "github", "received_at": "2026-01-02T03:04:05.000Z", "replay": false }),
+    }
+}
+
+fn main() {
+    println!("{:>9}  {:>12}  {:>12}  {:>14}", "rules", "match", "no match", "bytes a rule");
+    let mut first = None;
+    let mut last = 0.0;
+    for count in [10, 100, 1_000, 10_000, 100_000] {
+        let before = resident();
+        let index = index(count);
+        // Fewer rules than that disappear in what the allocator keeps in stock.
+        let bytes = resident().zip(before).filter(|_| count >= 10_000).map(|(now, before)| now.saturating_sub(before) / count);
+        let bytes = bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+        let (known, unknown) = (push("acme/service-7"), push("acme/elsewhere"));
+        assert_eq!((index.decide(&known).matched.len(), index.decide(&unknown).traces.len()), (1, 0));
+        let hit = median(|| drop(black_box(index.decide(black_box(&known)))));
+        let miss = median(|| drop(black_box(index.decide(black_box(&unknown)))));
+        println!("{count:>9}  {:>9.2} us  {:>9.2} us  {bytes:>14}", hit / 1000.0, miss / 1000.0);
+        first.get_or_insert(hit);
+        last = hit;
+    }
+    println!("100,000 rules cost {:.2} times what 10 cost", last / first.unwrap_or(last));
+    reasons(&index(1_000));
+    checking();
+}
+
+/// What the stored reasons of a delivery add: writing them down, beside deciding.
+fn reasons(index: &Index) {
+    let event = push("acme/service-7");
+    let decide = median(|| drop(black_box(index.decide(black_box(&event)))));
+    let decisions: Decisions = index.decide(&event);
+    let text = serde_json::to_string(&decisions.traces).expect("traces are plain data");
+    let write = median(|| drop(black_box(serde_json::to_string(black_box(&decisions.traces)))));
+    println!(
+        "reasons: {:.2} us and {} bytes a rule looked at, beside {:.2} us to decide",
+        write / 1000.0,
+        text.len(),
+        decide / 1000.0
+    );
+}
+
+fn checking() {
+    let text = file(0..1_000);
+    let time = median(|| drop(black_box(check("bench.yaml", black_box(&text), &Ground::default()))));
+    println!("1,000 rules ({} bytes) are checked in {:.1} ms", text.len(), time / 1_000_000.0);
+}

@@ -1,0 +1,152 @@
+//! The fuzz targets' own functions over the committed corpus and a few seconds of mutations; `make fuzz` goes on for minutes.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+/// How long each target is fed with mutations.
+const TIME: Duration = Duration::from_secs(2);
+
+/// Longer inputs are cut: many small ones find more.
+const LONGEST: usize = 4096;
+
+/// Pieces of the languages, so that mutations get past the first character.
+const PIECES: &[&str] = &[
+    "${{",
+    "}}",
+    "event.",
+    "payload",
+    " ?? ",
+    "&&",
+    "||",
+    "==",
+    "\"",
+    "'",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ": ",
+    "- ",
+    "\n  ",
+    "\n",
+    "#",
+    "|",
+    ">",
+    "*",
+    "**",
+    "?",
+    "+",
+    "!",
+    "\\",
+    "/",
+    ".matches(",
+    "map(x, x)",
+    "if(true, 1, 2)",
+    "null",
+    "-9223372036854775808",
+    "1e400",
+    "\u{feff}",
+    "\u{1f9c0}",
+    "&a",
+    "*a",
+    "<<",
+    "!!str",
+    "---",
+    "\t",
+    "\r\n",
+    "%",
+    "on:",
+    "rules:",
+    "version: 1",
+    "[a-",
+    "[^",
+];
+
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(&folder).expect("a corpus").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    files.iter().map(|file| fs::read(file).expect("a readable file")).collect()
+}
+
+fn mutated(random: &mut StdRng, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = corpus[random.random_range(0..corpus.len())].clone();
+    for _ in 0..random.random_range(1..6) {
+        let at = random.random_range(0..=bytes.len());
+        let to = (at + random.random_range(0..16)).min(bytes.len());
+        match random.random_range(0..5) {
+            0 => drop(bytes.drain(at..to)),
+            1 => {
+                let piece = PIECES[random.random_range(0..PIECES.len())];
+                bytes.splice(at..at, piece.bytes());
+            }
+            2 => {
+                let copy = bytes[at..to].to_vec();
+                bytes.splice(at..at, copy);
+            }
+            3 => {
+                let other = &corpus[random.random_range(0..corpus.len())];
+                let from = random.random_range(0..=other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            _ => {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = random.random();
+                }
+            }
+        }
+    }
+    bytes.truncate(LONGEST);
+    bytes
+}
+
+fn feed(name: &str, target: fn(&[u8])) {
+    let corpus = corpus(name);
+    assert!(corpus.len() >= 5, "{name}: {} inputs", corpus.len());
+    let hold = |bytes: &[u8]| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(bytes))) {
+            println!("input: {:?}", String::from_utf8_lossy(bytes));
+            std::panic::resume_unwind(panic);
+        }
+    };
+    corpus.iter().for_each(|bytes| hold(bytes));
+    let mut random = StdRng::seed_from_u64(0x0dec_11c0);
+    let until = Instant::now() + TIME;
+    let mut inputs = 0;
+    while Instant::now() < until {
+        hold(&mutated(&mut random, &corpus));
+        inputs += 1;
+    }
+    println!("{name}: {inputs} mutations");
+}
+
+#[test]
+fn whatever_the_yaml_reader_is_given_it_says_what_is_wrong() {
+    feed("yaml", targets::yaml);
+}
+
+#[test]
+fn whatever_an_expression_is_it_stays_within_its_type() {
+    feed("expression", targets::expression);
+}
+
+#[test]
+fn whatever_a_pattern_is_it_means_itself() {
+    feed("glob", targets::glob);
+}
+
+#[test]
+fn whatever_a_template_is_its_value_fits() {
+    feed("template", targets::template);
+}
