@@ -21,7 +21,8 @@
 //! attempt    open -> succeeded | found | retry | failed | interrupted
 //! ```
 //!
-//! A run is born queued, skipped (its group is taken) or failed (its condition cannot be evaluated).
+//! A run is born queued, skipped (its group is taken) or failed (its condition cannot be evaluated). One born failed never began: if its
+//! delivery is redelivered, the new decision replaces it.
 //! A final state is left only if somebody outside asks for it: a redelivery or a person. Leases live beside the states: a
 //! subject in state matching or running whose lease is over may be claimed again, and stays in that state.
 

@@ -56,32 +56,33 @@ fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Faul
             Ok((row.get::<_, i64>(0)?, word(row, 1, DeliveryState::of_word)?))
         })?;
     let id = identity::delivery(number);
-    let failed = matches!(state, DeliveryState::Failed | DeliveryState::Rejected);
-    if failed && revive(session, number, state)? { Ok(Appended::Revived { id }) } else { Ok(Appended::Duplicate { id }) }
+    if !matches!(state, DeliveryState::Failed | DeliveryState::Rejected) {
+        return Ok(Appended::Duplicate { id });
+    }
+    revive(session, number, state)?;
+    Ok(Appended::Revived { id })
 }
 
-/// Takes a failed delivery up again: its failed runs at their failed step, or its matching. False if that could not change anything.
-fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<bool, Fault> {
+/// Takes a failed delivery up again. What began goes on at its failed step; what never began is matched again, by the rules in force now.
+fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<(), Fault> {
     let connection = session.connection;
-    let runs: i64 = connection.query_row("SELECT count(*) FROM runs WHERE delivery = ?1", [delivery], |row| row.get(0))?;
-    let next = if runs == 0 {
-        DeliveryState::Accepted
-    } else {
-        // A run that never started has a rule that cannot be evaluated, today as then.
-        let mut statement = connection.prepare_cached(
-            "SELECT seq, state FROM runs WHERE delivery = ?1 AND state IN ('failed', 'dead') AND started_at IS NOT NULL",
-        )?;
-        let failed = statement
-            .query_map([delivery], |row| Ok((row.get::<_, i64>(0)?, word(row, 1, RunState::of_word)?)))?
-            .collect::<Result<Vec<_>, _>>()?;
-        if failed.is_empty() {
-            return Ok(false);
-        }
-        for (run, state) in failed {
-            revive_run(session, run, state)?;
-        }
-        DeliveryState::Running
-    };
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, state FROM runs WHERE delivery = ?1 AND state IN ('failed', 'dead') AND started_at IS NOT NULL",
+    )?;
+    let begun = statement
+        .query_map([delivery], |row| Ok((row.get::<_, i64>(0)?, word(row, 1, RunState::of_word)?)))?
+        .collect::<Result<Vec<_>, _>>()?;
+    // Matching failed, or could not evaluate a rule.
+    let unmatched: bool = connection
+        .prepare_cached(
+            "SELECT reason IS NOT NULL OR EXISTS (SELECT 1 FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL)
+               FROM deliveries WHERE seq = ?1",
+        )?
+        .query_row([delivery], |row| row.get(0))?;
+    let next = if unmatched || begun.is_empty() { DeliveryState::Accepted } else { DeliveryState::Running };
+    for (run, state) in begun {
+        revive_run(session, run, state)?;
+    }
     let next = state.to(next)?;
     let due = (next == DeliveryState::Accepted).then_some(session.now.0);
     connection
@@ -89,7 +90,7 @@ fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<
             "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
         )?
         .execute(params![delivery, next.word(), due])?;
-    Ok(true)
+    Ok(())
 }
 
 /// What its steps did stays done; the step that failed is made anew under the same key, and what follows a failure belongs to a new round.
@@ -119,19 +120,25 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
         )?
         .execute(params![delivery, serde_json::to_string(&decision.traces)?])?;
+    let (earlier, last) = earlier(session, delivery)?;
+    let mut states: Vec<RunState> = earlier.iter().map(|run| run.state).collect();
     let mut ids = Vec::new();
+    if let Verdict::Runs(runs) = &decision.verdict {
+        // A rule whose run began goes on with that run.
+        let new = runs.iter().filter(|run| !earlier.iter().any(|known| known.rule == run.rule && known.owner == run.owner));
+        for (number, run) in (last + 1..).zip(new) {
+            states.push(create(session, delivery, number, run)?);
+            ids.push(identity::run(delivery, number));
+        }
+    }
+    let settled = DeliveryState::settled(states);
     let (next, reason) = match &decision.verdict {
-        Verdict::Ignored => (DeliveryState::Ignored, None),
+        Verdict::Ignored if earlier.is_empty() => (DeliveryState::Ignored, None),
+        Verdict::Ignored | Verdict::Runs(_) => (settled, None),
+        // The reason makes it end as failed once the runs it has from before are over.
+        Verdict::Rejected(why) | Verdict::Failed(why) if settled == DeliveryState::Running => (settled, Some(why)),
         Verdict::Rejected(why) => (DeliveryState::Rejected, Some(why)),
         Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
-        Verdict::Runs(runs) => {
-            let mut states = Vec::new();
-            for (number, run) in (1_i64..).zip(runs) {
-                states.push(create(session, delivery, number, run)?);
-                ids.push(identity::run(delivery, number));
-            }
-            (DeliveryState::settled(states), None)
-        }
     };
     let next = state.to(next)?;
     session
@@ -141,6 +148,34 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
         )?
         .execute(params![delivery, next.word(), reason, next.is_final().then_some(session.now.0)])?;
     Ok(ids)
+}
+
+/// A run that a delivery has from an earlier matching.
+struct Earlier {
+    rule: String,
+    owner: Option<String>,
+    state: RunState,
+}
+
+/// The runs that began before a delivery is decided again, and the highest of their numbers. Those that never began are what this decision replaces.
+fn earlier(session: &Session<'_>, delivery: i64) -> Result<(Vec<Earlier>, i64), Fault> {
+    let connection = session.connection;
+    connection
+        .prepare_cached("DELETE FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL")?
+        .execute([delivery])?;
+    let mut statement = connection.prepare_cached("SELECT rule, owner, state, number FROM runs WHERE delivery = ?1")?;
+    let rows = statement.query_map([delivery], |row| {
+        let run = Earlier { rule: row.get(0)?, owner: row.get(1)?, state: word(row, 2, RunState::of_word)? };
+        Ok((run, row.get::<_, i64>(3)?))
+    })?;
+    let mut runs = Vec::new();
+    let mut last = 0;
+    for row in rows {
+        let (run, number) = row?;
+        last = last.max(number);
+        runs.push(run);
+    }
+    Ok((runs, last))
 }
 
 pub(super) fn release(session: &Session<'_>, lease: &Lease) -> Result<(), Fault> {
@@ -240,13 +275,14 @@ pub(super) fn settle(session: &Session<'_>, delivery: i64) -> Result<(), Fault> 
     let mut statement = connection.prepare_cached("SELECT state FROM runs WHERE delivery = ?1")?;
     let runs = statement.query_map([delivery], |row| word(row, 0, RunState::of_word))?.collect::<Result<Vec<_>, _>>()?;
     let settled = DeliveryState::settled(runs);
-    let state = connection
-        .prepare_cached("SELECT state FROM deliveries WHERE seq = ?1")?
-        .query_row([delivery], |row| word(row, 0, DeliveryState::of_word))?;
-    // While it is being decided, the decision itself settles it.
-    if settled == DeliveryState::Running || state == DeliveryState::Matching {
+    let (state, faulty) = connection
+        .prepare_cached("SELECT state, reason IS NOT NULL FROM deliveries WHERE seq = ?1")?
+        .query_row([delivery], |row| Ok((word(row, 0, DeliveryState::of_word)?, row.get::<_, bool>(1)?)))?;
+    // Before and while it is decided, the decision itself settles it.
+    if settled == DeliveryState::Running || matches!(state, DeliveryState::Accepted | DeliveryState::Matching) {
         return Ok(());
     }
+    let settled = if faulty { DeliveryState::Failed } else { settled };
     connection.prepare_cached("UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE seq = ?1")?.execute(params![
         delivery,
         state.to(settled)?.word(),

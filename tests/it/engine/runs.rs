@@ -182,6 +182,23 @@ async fn a_rule_that_cannot_be_evaluated_is_a_failed_run() {
 }
 
 #[tokio::test]
+async fn a_redelivery_meets_the_better_rules_of_what_could_not_be_evaluated_and_repeats_nothing() {
+    let broken = Rule { condition: Some(expression_of("event.number / 0 == 1")), ..rule("broken", vec![step("a")]) };
+    let world = World::new(vec![broken, rule("fine", vec![step("b")])]).await;
+    let engine = world.start();
+    let id = world.deliver(&engine, "d1", json!({"number": 1})).await;
+    assert_eq!(world.settled(&id).await, DeliveryState::Failed);
+    let mended = Rule { condition: Some(expression_of("event.number == 1")), ..rule("broken", vec![step("a")]) };
+    world.reload("r2", vec![mended, rule("fine", vec![step("b")])]);
+    assert_eq!(world.deliver(&engine, "d1", json!({"number": 1})).await, id);
+    assert_eq!(world.settled(&id).await, DeliveryState::Completed);
+    assert_eq!(world.action.effects(), ["b", "a"]);
+    let runs = world.journal.runs_of(&id).await.unwrap();
+    assert_eq!(runs.len(), 2);
+    assert!(runs.iter().any(|run| run.rule == "broken" && run.revision == "r2"), "{runs:?}");
+}
+
+#[tokio::test]
 async fn deliveries_that_no_rule_wants_or_that_cannot_be_read_end_and_say_why() {
     let world =
         World::new(vec![Rule { condition: Some(expression_of("event.go == true")), ..rule("deploy", vec![step("a")]) }]).await;

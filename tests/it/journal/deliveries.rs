@@ -77,9 +77,7 @@ async fn a_redelivery_of_a_rejected_delivery_is_matched_again() {
     assert_eq!(store.claim("w").await.deliveries.len(), 1);
 }
 
-#[tokio::test]
-async fn a_run_that_could_not_be_evaluated_is_red_and_not_taken_up_again() {
-    let store = Store::sqlite();
+fn broken(rule: &str) -> NewRun {
     let failure = RunFailure {
         step: String::new(),
         action: String::new(),
@@ -88,11 +86,71 @@ async fn a_run_that_could_not_be_evaluated_is_red_and_not_taken_up_again() {
         attempts: 0,
         rolled_back: false,
     };
-    let runs = store.started("d1", vec![NewRun { failure: Some(failure.clone()), ..run("broken") }]).await;
+    NewRun { failure: Some(failure), ..run(rule) }
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_be_evaluated_is_red_and_is_matched_again_by_a_redelivery() {
+    let store = Store::sqlite();
+    let runs = store.started("d1", vec![broken("deploy")]).await;
     let (record, _) = store.journal.run(&runs[0]).await.unwrap().unwrap();
-    assert_eq!((record.state, record.failure), (RunState::Failed, Some(failure)));
+    assert_eq!((record.state, record.failure), (RunState::Failed, broken("deploy").failure));
     assert_eq!(store.delivery_state(&record.delivery).await, DeliveryState::Failed);
-    assert!(matches!(store.append("d1").await, Appended::Duplicate { .. }));
+    let runs = store.started("d1", vec![NewRun { revision: "r2".to_owned(), ..run("deploy") }]).await;
+    let claimed = store.one_run("w").await;
+    assert_eq!((claimed.run.id.as_str(), claimed.run.revision.as_str(), claimed.run.failure), (runs[0].as_str(), "r2", None));
+    store.journal.write(claimed.lease, vec![finished(RunState::Succeeded)]).await.unwrap();
+    assert_eq!(store.delivery_state(&record.delivery).await, DeliveryState::Completed);
+    assert_eq!(store.journal.runs_of(&record.delivery).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_began_goes_on_beside_what_is_matched_again() {
+    let store = Store::sqlite();
+    store.started("d1", vec![run("done"), broken("broken"), run("failing")]).await;
+    for claimed in store.claim("w").await.runs {
+        let end = if claimed.run.rule == "done" {
+            vec![began(0), succeeded(0), finished(RunState::Succeeded)]
+        } else {
+            vec![began(0), failed(0), finished(RunState::Failed)]
+        };
+        store.journal.write(claimed.lease, end).await.unwrap();
+    }
+    let Appended::Revived { id } = store.append("d1").await else { panic!("it had failed") };
+    let mut claimed = store.claim("w").await;
+    let again = claimed.runs.remove(0);
+    assert_eq!((again.run.rule.as_str(), again.run.round, claimed.runs.len()), ("failing", 1, 0));
+    store.journal.write(again.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Matching, "it is settled by the decision");
+    let runs = vec![run("done"), run("broken"), run("failing"), run("new")];
+    store.journal.decide(claimed.deliveries[0].lease.clone(), decision(Verdict::Runs(runs))).await.unwrap();
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Running);
+    let claimed = store.claim("w").await;
+    let rules: Vec<_> = claimed.runs.iter().map(|claimed| claimed.run.rule.as_str()).collect();
+    assert_eq!(rules, ["broken", "new"], "what began is not begun a second time");
+    for claimed in claimed.runs {
+        store.journal.write(claimed.lease, vec![finished(RunState::Succeeded)]).await.unwrap();
+    }
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Completed);
+}
+
+#[tokio::test]
+async fn a_delivery_that_cannot_be_matched_again_fails_once_its_runs_are_over() {
+    let store = Store::sqlite();
+    store.started("d1", vec![broken("broken"), run("failing")]).await;
+    let claimed = store.one_run("w").await;
+    store.journal.write(claimed.lease, vec![began(0), failed(0), finished(RunState::Failed)]).await.unwrap();
+    let Appended::Revived { id } = store.append("d1").await else { panic!("it had failed") };
+    let claimed = store.claim("w").await;
+    let verdict = Verdict::Rejected("no source".to_owned());
+    store.journal.decide(claimed.deliveries[0].lease.clone(), decision(verdict)).await.unwrap();
+    assert_eq!(store.delivery_state(&id).await, DeliveryState::Running);
+    let lease = claimed.runs.into_iter().next().unwrap().lease;
+    store.journal.write(lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    let (record, _) = store.journal.delivery_record(&id).await.unwrap().unwrap();
+    assert_eq!((record.state, record.reason.as_deref()), (DeliveryState::Failed, Some("no source")));
+    assert!(matches!(store.append("d1").await, Appended::Revived { .. }));
+    assert_eq!(store.claim("w").await.deliveries.len(), 1);
 }
 
 #[tokio::test]
