@@ -6,9 +6,11 @@ N ?= 200
 # How long each fuzz target runs, and where what it finds interesting is kept between runs.
 FUZZ_SECONDS ?= 120
 FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
+# Property tests choose the same cases every time, so that a red run says something about the change; `make quick` chooses anew.
+SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages crash fuzz fuzz-smoke bench image clean
+.PHONY: help demo build test quick check-style packages crash fuzz fuzz-smoke bench bench-accept image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +22,7 @@ build: ## Build the command for development
 	$(CARGO) build --bin declic
 
 test: packages check-style ## Do all the set-up, then run every test (what CI runs)
-	$(CARGO) test --workspace --no-fail-fast
+	PROPTEST_RNG_SEED=$(SEED) $(CARGO) test --workspace --no-fail-fast
 
 quick: ## Run the tests, without set-up and style
 	$(CARGO) test --workspace --no-fail-fast
@@ -44,8 +46,13 @@ fuzz: ## Fuzz the rule language, FUZZ_SECONDS (120) for each of four targets; ne
 fuzz-smoke: ## The same functions over the committed corpus and a few seconds of mutations (part of make test)
 	$(CARGO) test --test it fuzz
 
-bench: ## Measure matching, memory per rule, what reasons cost, and checking (docs/benchmarks.md)
+bench: bench-accept ## Measure matching, memory per rule, what reasons cost, checking, and accepting beside a peer (docs/benchmarks.md)
 	$(CARGO) bench --bench matching
+
+bench-accept: ## Accepting durably, beside adnanh/webhook in the same run (Debian: installs wrk and webhook)
+	@command -v wrk >/dev/null && command -v webhook >/dev/null || apt-get install -y wrk webhook
+	$(CARGO) build --release --bin declic
+	benches/accept/run
 
 image: ## Build the container image (docker or buildah)
 	@if command -v docker >/dev/null 2>&1; then docker build -t declic . ; else buildah bud -t declic . ; fi

@@ -215,7 +215,10 @@ proptest! {
             (Err(_), Err(_)) => {}
             (Err(error), Ok(value)) => {
                 let lazy = both.ours.contains("&&") || both.ours.contains("||");
-                let infinite = error.message.contains("double") || error.message == "division by zero" && (both.ours.contains('d') || both.ours.contains('.'));
+                // CEL divides doubles by zero to infinity or NaN, which JSON cannot hold: for us that is an error.
+                let mut words = both.ours.split(|letter: char| !letter.is_alphanumeric());
+                let doubles = both.ours.contains('.') || words.any(|word| matches!(word, "d" | "e"));
+                let infinite = error.message.contains("double") || error.message == "division by zero" && doubles;
                 prop_assert!(lazy || infinite, "{} with {}: {:?} but CEL {}", both.ours, values, error, value);
             }
             (Ok(value), Err(error)) => prop_assert!(false, "{} with {}: {} but CEL {}", both.ours, values, value, error),
