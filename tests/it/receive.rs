@@ -307,3 +307,28 @@ async fn what_is_under_way_ends_before_the_service_stops() {
     let served = tokio::time::timeout(Duration::from_secs(5), service.served.take().unwrap()).await;
     served.expect("it stops").unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_push_with_fields_of_the_wrong_type_is_refused_and_not_stored() {
+    let service = service().await;
+    let whole: serde_json::Value = serde_json::from_slice(&push("main")).unwrap();
+    // An array in an object's place is the one that serde's derived readers would take field by field.
+    let cases = [
+        ("repository", json!([1, "acme/web"])),
+        ("head_commit", json!([])),
+        ("head_commit", json!(["x", "m"])),
+        ("commits", json!([[]])),
+        ("commits", json!({})),
+        ("sender", json!(["mallory", 1, "Bot"])),
+        ("ref", json!(7)),
+        ("after", json!(null)),
+        ("created", json!("false")),
+    ];
+    for (number, (field, wrong)) in cases.into_iter().enumerate() {
+        let mut payload = whole.clone();
+        payload[field] = wrong.clone();
+        let answer = service.deliver("push", &number.to_string(), payload.to_string().as_bytes()).await;
+        assert_eq!(answer.status, 400, "{field}: {wrong}");
+    }
+    assert_eq!(service.stored().await.len(), 0);
+}

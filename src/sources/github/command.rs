@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::context::{Contexts, Repository, Sender};
+use super::object::Object;
 
 /// Words after the command.
 const MAX_WORDS: usize = 32;
@@ -11,11 +12,11 @@ const MAX_WORDS: usize = 32;
 #[derive(Debug, Deserialize)]
 struct Payload {
     action: String,
-    issue: Issue,
-    comment: Comment,
-    repository: Repository,
+    issue: Object<Issue>,
+    comment: Object<Comment>,
+    repository: Object<Repository>,
     #[serde(default)]
-    sender: Option<Sender>,
+    sender: Option<Object<Sender>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -52,7 +53,7 @@ pub(super) fn contexts(body: &[u8]) -> Result<Option<Contexts>, String> {
         "comment_id": payload.comment.id,
         "comment_url": payload.comment.html_url,
     });
-    Contexts::new(event, &payload.repository, payload.sender.as_ref()).map(Some)
+    Contexts::new(event, &payload.repository, payload.sender.as_deref()).map(Some)
 }
 
 /// `/deploy staging now` as its name and its words.

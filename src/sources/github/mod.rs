@@ -21,11 +21,13 @@ use crate::verify::{Refusal, Scheme, Verified};
 mod command;
 pub mod context;
 mod general;
+mod object;
 mod pull_request;
 pub mod push;
 mod workflow_run;
 
 use context::Contexts;
+use object::Object;
 
 /// A webhook of GitHub.
 #[derive(Debug)]
@@ -105,7 +107,7 @@ pub fn decode(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Con
 
 /// Reads the fields that are needed. The error names the field and never quotes a value: logs hold nothing of a body.
 fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, String> {
-    serde_json::from_slice(body).map_err(|error| {
+    serde_json::from_slice::<Object<T>>(body).map(|object| object.0).map_err(|error| {
         let text = error.to_string();
         if text.starts_with("missing field") {
             text

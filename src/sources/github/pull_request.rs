@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::context::{Contexts, Repository, Sender, is_commit, optional};
+use super::object::Object;
 
 /// Actions that a rule can name under `types:`; others are kept and never matched.
 const ACTIONS: &[&str] =
@@ -12,12 +13,12 @@ const ACTIONS: &[&str] =
 #[derive(Debug, Deserialize)]
 struct Payload {
     action: String,
-    pull_request: PullRequest,
+    pull_request: Object<PullRequest>,
     #[serde(default)]
-    label: Option<Label>,
-    repository: Repository,
+    label: Option<Object<Label>>,
+    repository: Object<Repository>,
     #[serde(default)]
-    sender: Option<Sender>,
+    sender: Option<Object<Sender>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,11 +33,11 @@ struct PullRequest {
     merged: Option<bool>,
     html_url: String,
     #[serde(default)]
-    labels: Vec<Label>,
-    head: End,
-    base: End,
+    labels: Vec<Object<Label>>,
+    head: Object<End>,
+    base: Object<End>,
     #[serde(default)]
-    user: Option<User>,
+    user: Option<Object<User>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +57,7 @@ struct End {
     sha: String,
     /// `null` once a fork was deleted.
     #[serde(default)]
-    repo: Option<Origin>,
+    repo: Option<Object<Origin>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,7 +76,7 @@ pub(super) fn contexts(body: &[u8]) -> Result<Option<Contexts>, String> {
     if !is_commit(&request.head.sha) || !is_commit(&request.base.sha) {
         return Err("head or base is not a commit id".to_owned());
     }
-    let names = |labels: &[Label]| labels.iter().map(|label| Value::from(label.name.as_str())).collect::<Vec<_>>();
+    let names = |labels: &[Object<Label>]| labels.iter().map(|label| Value::from(label.name.as_str())).collect::<Vec<_>>();
     // A head without a repository was a fork; only what is known to be the same repository is not one.
     let fork = request.head.repo.as_ref().is_none_or(|head| head.id != payload.repository.id);
     let mut event = json!({
@@ -100,5 +101,5 @@ pub(super) fn contexts(body: &[u8]) -> Result<Option<Contexts>, String> {
         "files_complete": false,
     });
     optional(&mut event, "label", payload.label.as_ref().map(|label| Value::from(label.name.as_str())));
-    Contexts::new(event, &payload.repository, payload.sender.as_ref()).map(Some)
+    Contexts::new(event, &payload.repository, payload.sender.as_deref()).map(Some)
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::context::{Contexts, Repository, Sender, is_commit};
+use super::object::Object;
 
 /// GitHub lists at most this many commits in a payload.
 const LISTED_COMMITS: usize = 2048;
@@ -25,13 +26,14 @@ pub struct Push {
     deleted: bool,
     forced: bool,
     #[serde(default)]
-    head_commit: Option<Commit>,
+    head_commit: Option<Object<Commit>>,
+    /// Left out, nothing is known of the files.
     #[serde(default)]
-    commits: Vec<Commit>,
+    commits: Option<Vec<Object<Commit>>>,
     #[serde(default)]
-    repository: Option<Repository>,
+    repository: Option<Object<Repository>>,
     #[serde(default)]
-    sender: Option<Sender>,
+    sender: Option<Object<Sender>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,7 +43,7 @@ struct Commit {
     #[serde(default)]
     message: String,
     #[serde(default)]
-    author: Author,
+    author: Object<Author>,
     #[serde(default)]
     added: Vec<String>,
     #[serde(default)]
@@ -85,23 +87,28 @@ impl Push {
             return Err("before or after is not a commit id".to_owned());
         }
         let repository = self.repository.as_ref().ok_or("repository is missing")?;
-        Contexts::new(Value::Object(self.fields()), repository, self.sender.as_ref())
+        Contexts::new(Value::Object(self.fields()), repository, self.sender.as_deref())
     }
 
     /// Can `paths` be decided from the payload alone? Where not, a rule with `paths` runs: once too often is better than never.
     fn files_complete(&self) -> bool {
-        let listed = self.commits.len() < LISTED_COMMITS && self.commits.len() <= COUNTED_COMMITS;
+        let Some(commits) = &self.commits else { return false };
+        let listed = commits.len() < LISTED_COMMITS && commits.len() <= COUNTED_COMMITS;
         self.reference.starts_with("refs/heads/")
             && !self.created
             && !self.forced
             && listed
-            && self.commits.iter().all(|commit| commit.files().count() < LISTED_FILES)
+            && commits.iter().all(|commit| commit.files().count() < LISTED_FILES)
+    }
+
+    fn commits(&self) -> impl Iterator<Item = &Commit> {
+        self.commits.iter().flatten().map(|commit| &commit.0)
     }
 
     /// The union over the commits, in order of appearance: a superset of the difference between before and after.
     fn files(&self) -> Vec<&String> {
         let mut seen = HashSet::new();
-        self.commits.iter().flat_map(Commit::files).filter(|file| seen.insert(file.as_str())).collect()
+        self.commits().flat_map(|commit| commit.files()).filter(|file| seen.insert(file.as_str())).collect()
     }
 
     fn fields(&self) -> Map<String, Value> {
@@ -126,7 +133,7 @@ impl Push {
         put("files", json!(self.files()));
         put("files_complete", Value::from(self.files_complete()));
         put("message", Value::from(self.head_commit.as_ref().map_or("", |commit| commit.message.as_str())));
-        put("commits", Value::Array(self.commits.iter().map(commit).collect()));
+        put("commits", Value::Array(self.commits().map(commit).collect()));
         fields
     }
 }

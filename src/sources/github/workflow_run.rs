@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::context::{Contexts, Repository, Sender, is_commit};
+use super::object::Object;
 
 /// Ends that a rule can name under `conclusions:`.
 const CONCLUSIONS: &[&str] = &["success", "failure", "cancelled", "skipped", "timed_out", "action_required", "neutral", "stale"];
@@ -11,10 +12,10 @@ const CONCLUSIONS: &[&str] = &["success", "failure", "cancelled", "skipped", "ti
 #[derive(Debug, Deserialize)]
 struct Payload {
     action: String,
-    workflow_run: Run,
-    repository: Repository,
+    workflow_run: Object<Run>,
+    repository: Object<Repository>,
     #[serde(default)]
-    sender: Option<Sender>,
+    sender: Option<Object<Sender>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +30,7 @@ struct Run {
     event: String,
     html_url: String,
     #[serde(default)]
-    head_repository: Option<Origin>,
+    head_repository: Option<Object<Origin>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,5 +56,5 @@ pub(super) fn contexts(body: &[u8]) -> Result<Option<Contexts>, String> {
         "url": run.html_url,
         "fork": run.head_repository.as_ref().is_none_or(|head| head.id != payload.repository.id),
     });
-    Contexts::new(event, &payload.repository, payload.sender.as_ref()).map(Some)
+    Contexts::new(event, &payload.repository, payload.sender.as_deref()).map(Some)
 }
