@@ -21,6 +21,9 @@ use crate::rules::registry;
 /// Editors write a file in several steps: wait until it has been quiet this long.
 const QUIET: Duration = Duration::from_millis(150);
 
+/// The files are looked at this often even if nobody tells of a change: network file systems and swapped mounts do not.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// What `rules:` means, and what is in force of it.
 pub struct Rules {
     folder: PathBuf,
@@ -89,37 +92,64 @@ impl Rules {
     /// Reloads on SIGHUP and when files change, until it is dropped.
     pub async fn watch(self: Arc<Self>, journal: Arc<dyn Journal>) {
         let (sender, mut changes) = mpsc::channel(1);
-        let watcher = self.watcher(sender);
-        if let Err(reason) = &watcher {
-            warn!("rule files cannot be watched ({reason}): send SIGHUP after a change");
-        }
         let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
             Ok(hangup) => hangup,
             Err(reason) => return error!("SIGHUP cannot be received: {reason}"),
         };
+        let mut watched = self.watch_folders(&sender);
+        let mut seen = self.current.load().rules().revision.clone();
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if self.revision_on_disk().await == seen {
+                        continue;
+                    }
+                }
                 Some(()) = changes.recv() => {
                     while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
                 }
             }
+            // A folder that was replaced is another one, with nobody watching it: watch anew before reading, so that nothing is missed.
+            drop(watched);
+            watched = self.watch_folders(&sender);
+            seen = self.revision_on_disk().await;
             self.reload(journal.as_ref()).await;
         }
     }
 
+    /// The revision of the files as they are now, right or wrong; what cannot be read counts as its reason.
+    async fn revision_on_disk(self: &Arc<Self>) -> String {
+        let rules = Arc::clone(self);
+        let read =
+            move || rule_files::read(&rules.folder, &rules.patterns).map_or_else(|why| why, |files| load::revision(&files));
+        tokio::task::spawn_blocking(read).await.unwrap_or_default()
+    }
+
+    fn watch_folders(&self, sender: &mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
+        self.watcher(sender.clone())
+            .inspect_err(|reason| warn!("rule files cannot be watched ({reason}): send SIGHUP after a change"))
+            .ok()
+    }
+
     fn watcher(&self, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
+        let folders = rule_files::folders(&self.folder, &self.patterns);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // A full channel means that a reload is due already. Reading a file is an event too, and must not cause the next one.
-            if event.is_ok_and(|event| !event.kind.is_access()) {
+            if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| matters(path))) {
                 let _ = sender.try_send(());
             }
         })?;
-        for folder in rule_files::folders(&self.folder, &self.patterns) {
-            watcher.watch(&folder, RecursiveMode::Recursive)?;
+        for (folder, below) in folders {
+            watcher.watch(&folder, if below { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive })?;
         }
         Ok(watcher)
     }
+}
+
+/// Rule files and folders; the store, which may be beside them, changes all the time.
+fn matters(path: &std::path::Path) -> bool {
+    path.extension().is_none_or(|extension| matches!(extension.to_str(), Some("yaml" | "yml" | "json")))
 }
 
 /// The rule set that stored files make: what a run that began with them goes on with.

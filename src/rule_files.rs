@@ -63,16 +63,22 @@ pub fn text(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("{shown}: not UTF-8 text"))
 }
 
-/// The folders whose changes can change what the patterns mean.
-pub fn folders(folder: &Path, patterns: &[String]) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = patterns
-        .iter()
-        .map(|pattern| {
-            let path = folder.join(literal_prefix(pattern));
-            if path.is_file() { path.parent().map_or_else(|| folder.to_owned(), Path::to_owned) } else { path }
-        })
-        .filter(|path| path.is_dir())
-        .collect();
+/// The folders to watch, and whether with those below: each one that a pattern reaches into, and the one around it, so that a
+/// folder that is replaced is noticed, too.
+pub fn folders(folder: &Path, patterns: &[String]) -> Vec<(PathBuf, bool)> {
+    let named = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
+    let mut folders = Vec::new();
+    for pattern in patterns {
+        let prefix = literal_prefix(pattern);
+        let path = folder.join(prefix);
+        let inner = if path.is_dir() { path } else { path.parent().map_or_else(PathBuf::new, Path::to_owned) };
+        if inner != folder {
+            folders.extend(inner.parent().map(|outer| (named(outer), false)));
+        }
+        let below = pattern.get(prefix.len()..).is_some_and(|rest| rest.contains('/') || rest.contains("**"));
+        folders.push((named(&inner), below));
+    }
+    folders.retain(|(path, _)| path.is_dir());
     folders.sort();
     folders.dedup();
     folders

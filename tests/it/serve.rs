@@ -123,6 +123,32 @@ fn a_reload_keeps_the_last_good_rules_and_says_so() {
 }
 
 #[test]
+fn rules_beside_the_settings_and_folders_that_are_replaced_are_watched() {
+    let beside = fresh();
+    fs::rename(beside.path().join("rules/staging.yaml"), beside.path().join("rules.yaml")).expect("moved");
+    edit(beside.path(), "declic.yaml", "rules: rules/*.yaml", "rules: rules.yaml");
+    let service = Binary::start(beside.path(), |_| {});
+    let before = readiness(&service.address).1;
+    edit(beside.path(), "rules.yaml", "branches: [main]", "branches: [main, next]");
+    until("an edit of rules.yaml is taken up", || readiness(&service.address).1 != before);
+
+    let replaced = fresh();
+    let service = Binary::start(replaced.path(), |_| {});
+    for branch in ["next", "later"] {
+        let before = readiness(&service.address).1;
+        let text = fs::read_to_string(replaced.path().join("rules/staging.yaml")).expect("a rule file");
+        fs::rename(replaced.path().join("rules"), replaced.path().join(format!("rules.before-{branch}"))).expect("moved");
+        fs::create_dir(replaced.path().join("rules")).expect("a folder");
+        let text = text.replace("branches: [main", &format!("branches: [main, {branch}"));
+        fs::write(replaced.path().join("rules/staging.yaml"), text).expect("a rule file");
+        until("a folder that was replaced is taken up", || {
+            let body = readiness(&service.address).1;
+            body != before && body.contains(r#""fault":null"#)
+        });
+    }
+}
+
+#[test]
 fn the_end_is_prompt_and_clean() {
     let folder = fresh();
     let mut service = Binary::start(folder.path(), |_| {});
