@@ -4,16 +4,24 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-/// `DECLIC_VECTORS`, or `tests/vectors/`.
+/// The folder in `DECLIC_VECTORS`, which must be there.
 #[expect(clippy::disallowed_methods, reason = "the folder of vectors is a setting of the test run, not of the service")]
-fn folder() -> PathBuf {
-    std::env::var_os("DECLIC_VECTORS").map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into(), PathBuf::from)
+fn given() -> Option<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os("DECLIC_VECTORS")?);
+    assert!(folder.is_dir(), "DECLIC_VECTORS is {}, and there is no such folder", folder.display());
+    Some(folder)
 }
 
-/// A file of the folder. `None`, said on stdout, if it is not there.
+/// `DECLIC_VECTORS`, or our own.
+fn folder() -> PathBuf {
+    given().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into())
+}
+
+/// A file of the folder. `None`, said on stdout, if it is not in a folder that was given; ours are all there.
 pub fn vectors(name: &str) -> Option<Value> {
     let file = folder().join(name);
     let Ok(text) = std::fs::read_to_string(&file) else {
+        assert!(given().is_some(), "{} is missing", file.display());
         println!("{} is missing: nothing was checked", file.display());
         return None;
     };
