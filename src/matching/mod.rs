@@ -6,6 +6,7 @@ mod filter;
 mod index;
 mod look;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,30 @@ pub struct Decisions {
     pub traces: Vec<Trace>,
 }
 
+/// So many reasons are stored with a delivery of rules that did not match; beyond that only their number is.
+const MOST_REASONS: usize = 200;
+
 impl Decisions {
+    /// The traces as they are stored: everything that started, was refused or failed, and a bounded number of the others. However
+    /// many rules hear an event, its reasons stay small.
+    pub fn to_store(&self) -> Vec<Cow<'_, Trace>> {
+        let mut left = MOST_REASONS;
+        let kept = |trace: &&Trace| {
+            let counts = trace.verdict == Verdict::NotMatched;
+            let keeps = !counts || left > 0;
+            left = left.saturating_sub(usize::from(counts));
+            keeps
+        };
+        let mut traces: Vec<Cow<'_, Trace>> = self.traces.iter().filter(kept).map(Cow::Borrowed).collect();
+        let more = self.traces.len() - traces.len();
+        if more > 0 {
+            let check = Check::new(false, format!("{more} more rules did not match"), "`declic explain --delivery` names them");
+            let (rule, place) = ("…".to_owned(), String::new());
+            traces.push(Cow::Owned(Trace { rule, place, verdict: Verdict::NotMatched, checks: vec![check] }));
+        }
+        traces
+    }
+
     /// Files what became of a rule.
     fn add(&mut self, rule: &Arc<Rule>, trace: Trace) {
         if trace.verdict == Verdict::Matched {

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::rules::check::{Checked, Ground, check};
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::model::{Offer, RuleFile, RuleSet};
+use crate::rules::overlap::overlaps;
 
 /// Hexadecimal digits of a revision: short enough to read out, long enough not to meet twice.
 const REVISION: usize = 16;
@@ -35,7 +36,8 @@ pub fn load(files: &[RuleFile], offer: Option<&Offer>) -> Result<Loaded, Vec<Dia
     Ok(Loaded { set: RuleSet { rules, revision: revision(files) }, warnings: faults })
 }
 
-/// Rule names are unique over all files: runs, metrics and concurrency groups go by them.
+/// What is wrong between rules, wherever they stand: names are unique over all files, because runs, metrics and concurrency groups
+/// go by them; and rules that would answer the same event are pointed out.
 pub fn clashes(files: &[RuleFile], checked: &[Checked]) -> Vec<Diagnostic> {
     let mut first: BTreeMap<&str, &str> = BTreeMap::new();
     let mut faults = Vec::new();
@@ -54,6 +56,7 @@ pub fn clashes(files: &[RuleFile], checked: &[Checked]) -> Vec<Diagnostic> {
             }
         }
     }
+    faults.extend(overlaps(files, checked));
     faults
 }
 
@@ -96,6 +99,26 @@ mod tests {
         let faults = load(&[file("a.yaml", "one"), file("b.yaml", "one")], None).expect_err("the name clashes");
         assert_eq!(faults.len(), 1);
         assert_eq!((faults[0].code, faults[0].file.as_str()), ("duplicate-rule", "b.yaml"));
+    }
+
+    #[test]
+    fn rules_that_would_answer_the_same_event_are_pointed_out() {
+        let file = |path: &str, rules: &[(&str, &str, &str)]| {
+            let text = rules.iter().map(|(name, intents, condition)| {
+                format!("  {name}:\n    on: {{ dialogflow.intent: {{ source: bot{intents} }} }}\n{condition}    reply: {{ text: hello }}\n")
+            });
+            RuleFile { path: path.to_owned(), text: format!("version: 1\nrules:\n{}", text.collect::<String>()) }
+        };
+        let warned = |files: &[RuleFile]| {
+            let loaded = load(files, None).expect("warnings are no errors");
+            loaded.warnings.iter().map(|fault| format!("{} {}", fault.code, fault.message)).collect::<Vec<_>>()
+        };
+        let (hours, prices) = (", intents: [hours]", ", intents: [prices]");
+        assert_eq!(warned(&[file("a.yaml", &[("one", hours, ""), ("two", prices, "")])]), Vec::<String>::new());
+        let apart = [file("a.yaml", &[("one", hours, "")]), file("b.yaml", &[("two", "", "")])];
+        assert_eq!(warned(&apart), ["overlap `one` (a.yaml:3) can match the same event, and then only its reply is sent"]);
+        let shared = "    if: event.confidence > 0.5\n";
+        assert_eq!(warned(&[file("a.yaml", &[("one", hours, shared), ("two", hours, "")])]), Vec::<String>::new());
     }
 
     #[test]

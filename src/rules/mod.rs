@@ -7,6 +7,7 @@ pub mod github_payloads;
 pub mod glob;
 pub mod load;
 pub mod model;
+pub mod overlap;
 pub mod registry;
 pub mod shapes;
 pub mod suggest;

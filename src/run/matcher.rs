@@ -83,7 +83,7 @@ fn by_rules(index: &Index, event: &Event) -> Decision {
     let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision)).collect();
     let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
     runs.extend(errors.map(|trace| broken(index, trace, revision)));
-    let traces = serde_json::to_value(&decisions.traces).unwrap_or(Value::Null);
+    let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
     Decision { traces, verdict: if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) } }
 }
 

@@ -271,3 +271,17 @@ fn a_command_is_heard_as_a_comment_too_and_starts_a_rule_once() {
     event.kind = "github.issue_comment".to_owned();
     assert_eq!(names(&event), "comments both");
 }
+
+#[test]
+fn reasons_stay_few_however_many_rules_hear_an_event() {
+    let mut rules = String::new();
+    for number in 0..1000 {
+        rules.push_str(&format!("  r{number}:\n    on: {{ github.push: {{ branches: [b{number}] }} }}\n    STEPS\n"));
+    }
+    let decisions = index(&rules).decide(&push(json!({ "branch": "b999" })));
+    assert_eq!((decisions.traces.len(), decisions.matched.len()), (1000, 1));
+    let stored = decisions.to_store();
+    assert_eq!(stored.len(), 202);
+    assert!(stored.iter().any(|trace| trace.rule == "r999" && trace.verdict == Verdict::Matched));
+    assert_eq!(stored.last().map(|trace| trace.checks[0].text.as_str()), Some("799 more rules did not match"));
+}
