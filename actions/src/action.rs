@@ -138,6 +138,8 @@ pub struct Context<'a> {
     pub deadline: Instant,
     /// 1 for the first attempt.
     pub attempt: u32,
+    /// No attempt follows, whatever this one comes to: the time for tidying up is now.
+    pub is_last: bool,
     /// What an earlier attempt (perhaps of a process that died) saved with [`Progress::save`].
     pub saved: Option<Value>,
     /// Where progress goes.

@@ -24,6 +24,7 @@ pub(super) struct Attempt<'a> {
     pub intent: &'a Intent,
     /// From 1.
     pub number: u32,
+    pub is_last: bool,
     pub saved: Option<Value>,
     pub timeout: Duration,
     pub secrets: &'a BTreeMap<String, Secret>,
@@ -60,6 +61,7 @@ impl Attempt<'_> {
             clients: self.clients,
             deadline,
             attempt: self.number,
+            is_last: self.is_last,
             saved: self.saved,
             progress: self.progress,
             secrets: self.secrets,

@@ -173,6 +173,7 @@ impl Execution {
         };
         let record = self.record(place);
         let number = record.map_or(0, |record| record.attempts.len()) + 1;
+        let earlier = record.map_or(0, |record| made(record, self.run.round));
         let saved = record.and_then(|record| record.saved.clone());
         let mut changes = self.interrupted(place);
         changes.push(Change::Began { place, label: label(step), intent: Box::new(intent.clone()) });
@@ -190,6 +191,7 @@ impl Execution {
             clients: &self.shared.clients,
             intent: &intent,
             number: u32::try_from(number).unwrap_or(u32::MAX),
+            is_last: earlier + 1 >= step.retry.attempts,
             saved,
             timeout: hurry.unwrap_or(timeout),
             secrets: &secrets,

@@ -70,7 +70,7 @@ fn deploy() -> &'static dyn Action {
 async fn attempt(clients: &Clients, notes: &Notes, attempt: u32, saved: Option<Value>) -> Result<Outcome, Failure> {
     let deadline = Instant::now() + Duration::from_secs(20);
     let secrets = BTreeMap::new();
-    let context = Context { clients, deadline, attempt, saved, progress: notes, secrets: &secrets };
+    let context = Context { clients, deadline, attempt, is_last: false, saved, progress: notes, secrets: &secrets };
     deploy().run(&context, &intent()).await
 }
 

@@ -90,9 +90,13 @@ impl Google {
         let audience = wanted.audience.as_deref();
         match &self.0.credentials {
             Credentials::Metadata => self.ask_metadata(audience, deadline).await.map_err(|error| match error {
-                HttpError::Connect(_) | HttpError::Timeout => Failure::retry(
+                // Where there is one it can be reached; where there is none, no patience helps.
+                HttpError::Connect(_) => no_token(
+                    "No Google credentials: there is no metadata server here. Outside Google Cloud set google.credentials to a key file",
+                ),
+                HttpError::Timeout => Failure::retry(
                     "unauthorized",
-                    "No Google credentials: the metadata server does not answer. Outside Google Cloud set google.credentials to a key file",
+                    "No Google credentials: the metadata server did not answer in time. Outside Google Cloud set google.credentials to a key file",
                 ),
                 other => other.into_failure("Google's metadata server"),
             }),

@@ -147,6 +147,62 @@ async fn an_image_that_is_still_being_built_is_waited_for() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_an_image_is_told_at_once() {
+    let actor = deployer().await;
+    actor.world.registry.appears_after(IMAGE_REPOSITORY, "late", "late", Duration::from_millis(300));
+    let late = json!({ "image": format!("{IMAGE}:late"), "wait-for-image": "5s" });
+    let intent = actor.prepare(KIND, "d1-deploy-1", params(&late)).unwrap();
+    let progress = Recorder::default();
+    actor.attempt(KIND, &intent, 1, &progress).await.unwrap();
+    assert_eq!(progress.stages()[..2], ["waiting for image", "image resolved"], "told once, not at every look");
+}
+
+#[tokio::test]
+async fn a_registry_that_stumbles_is_borne_and_one_that_is_down_ends_the_wait() {
+    let wait = params(&json!({ "wait-for-image": "60s" }));
+    for (failures, lasts) in [(3, true), (4, false)] {
+        let actor = deployer().await;
+        actor.world.registry.faults.fail_next(failures, 503, None);
+        let intent = actor.prepare(KIND, "d1-deploy-1", wait.clone()).unwrap();
+        let progress = Recorder::default();
+        let result = actor.attempt(KIND, &intent, 1, &progress).await;
+        let told: Vec<String> = progress.lines("waiting for image");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.iter().all(|line| line.contains("answered 503")), "{told:?}");
+        if lasts {
+            result.unwrap();
+        } else {
+            assert_eq!(code(&result), ("unavailable", true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_wait_for_an_image_hides_that_the_registry_refuses_us() {
+    for status in [401, 403] {
+        let actor = deployer().await;
+        actor.world.registry.faults.fail_next(10, status, None);
+        let begun = std::time::Instant::now();
+        let result = actor.run(KIND, "d1-deploy-1", params(&json!({ "wait-for-image": "60s" }))).await;
+        assert!(!code(&result).1, "{result:?}");
+        assert!(result.unwrap_err().why().message.contains(&status.to_string()));
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test]
+async fn no_wait_for_an_image_hides_that_there_are_no_credentials() {
+    let mut actor = deployer().await;
+    actor.leave_google_cloud();
+    let begun = std::time::Instant::now();
+    let result = actor.run(KIND, "d1-deploy-1", params(&json!({ "wait-for-image": "60s" }))).await;
+    assert_eq!(code(&result), ("unauthorized", false));
+    let message = result.unwrap_err().why().message.clone();
+    assert!(message.starts_with("No Google credentials: ") && message.contains("google.credentials"), "{message}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
 async fn an_image_that_does_not_exist_changes_nothing() {
     let actor = deployer().await;
     for (more, least) in [(json!({}), 0), (json!({ "wait-for-image": "200ms" }), 200)] {

@@ -8,7 +8,7 @@ use declic_actions::action::{Failure, Outcome};
 use serde_json::{Value, json};
 
 use super::deploy::{KIND, OLD, allocation, created, deployer, only, params, service, tags, target};
-use crate::support::actor::{Actor, Recorder, code};
+use crate::support::actor::{Actor, LAST_ATTEMPT, Recorder, code};
 
 /// It failed for good, and everything is as it was.
 fn assert_rolled_back(actor: &Actor, result: &Result<Outcome, Failure>, expected: &str) {
@@ -205,4 +205,54 @@ async fn a_rollback_that_fails_is_tried_again_by_the_next_attempt() {
     let second = actor.see_through(KIND, &intent, &progress, 2).await;
     assert_rolled_back(&actor, &second, "unhealthy");
     assert_eq!(service(&actor)["latestReadyRevision"].as_str().unwrap().rsplit('/').next(), Some(created(&actor)[0].as_str()));
+}
+
+/// Fails the requests that would shift the traffic: every update but the first, which makes the revision.
+async fn refuse_the_shift(actor: &Actor, times: u32, status: u16) {
+    let end = Instant::now() + actor.patience;
+    while actor.world.cloud_run.ledger.count("GET", "/readyz") == 0 {
+        assert!(Instant::now() < end, "it never got as far as its health");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    actor.world.cloud_run.faults.next_matching(times, "PATCH", "", Fault::Fail { status, retry_after: None });
+}
+
+/// A health check that fails once leaves the test the time between it and the shift.
+fn slowly_healthy() -> Value {
+    json!({ "health": { "path": "/readyz", "attempts": 5, "every": "200ms" } })
+}
+
+#[tokio::test]
+async fn a_shift_that_is_refused_takes_the_tag_away_again() {
+    let actor = deployer().await;
+    actor.world.cloud_run.unhealthy_at_first(1, 503);
+    let work = actor.run(KIND, "d1-deploy-1", params(&slowly_healthy()));
+    let (result, ()) = tokio::join!(work, refuse_the_shift(&actor, 1, 403));
+    assert_rolled_back(&actor, &result, "forbidden");
+}
+
+#[tokio::test]
+async fn a_shift_that_the_api_fails_through_all_attempts_takes_the_tag_away_again() {
+    let actor = deployer().await;
+    actor.world.cloud_run.unhealthy_at_first(1, 503);
+    let intent = actor.prepare(KIND, "d1-deploy-1", params(&slowly_healthy())).unwrap();
+    let progress = Recorder::default();
+    // One more failure than there are attempts: the first try to put things back meets it too.
+    let work = actor.see_through(KIND, &intent, &progress, 1);
+    let (result, ()) = tokio::join!(work, refuse_the_shift(&actor, LAST_ATTEMPT + 1, 503));
+    assert_rolled_back(&actor, &result, "unavailable");
+}
+
+#[tokio::test]
+async fn without_rollback_a_refused_shift_leaves_the_revision_to_be_looked_at() {
+    let actor = deployer().await;
+    actor.world.cloud_run.unhealthy_at_first(1, 503);
+    let mut more = slowly_healthy();
+    more["rollback"] = false.into();
+    let work = actor.run(KIND, "d1-deploy-1", params(&more));
+    let (result, ()) = tokio::join!(work, refuse_the_shift(&actor, 1, 403));
+    assert_eq!(code(&result), ("forbidden", false));
+    assert!(!result.unwrap_err().why().rolled_back);
+    assert_eq!(tags(&actor).len(), 1);
+    assert_eq!(allocation(&actor), only(OLD));
 }

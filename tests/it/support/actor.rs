@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 
 use super::{discovery, openapi};
 
+/// After it nothing is tried again.
+pub const LAST_ATTEMPT: u32 = 6;
+
 /// The process dies at the n-th save (from 1), before or after it is on disk.
 #[derive(Debug, Clone, Copy)]
 pub enum Death {
@@ -39,6 +42,11 @@ impl Recorder {
     /// Names of the stages so far.
     pub fn stages(&self) -> Vec<&'static str> {
         self.stages.lock().unwrap().iter().map(|(name, _)| *name).collect()
+    }
+
+    /// What was told under one name.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        self.stages.lock().unwrap().iter().filter(|(told, _)| *told == name).map(|(_, line)| line.clone()).collect()
     }
 
     pub fn saves(&self) -> usize {
@@ -141,6 +149,13 @@ impl Actor {
         }
     }
 
+    /// From now on there is no metadata server, as on a laptop.
+    pub fn leave_google_cloud(&mut self) {
+        let mut google = self.clients.google.settings().clone();
+        google.metadata_host = "127.0.0.1:9".into();
+        self.clients.google = Google::new(self.clients.http.clone(), google, now).unwrap();
+    }
+
     /// The identity behind the metadata server.
     pub fn identity(&self) -> &'static str {
         DEFAULT_ACCOUNT
@@ -181,6 +196,7 @@ impl Actor {
             clients: &self.clients,
             deadline: Instant::now() + self.patience,
             attempt,
+            is_last: attempt == LAST_ATTEMPT,
             saved: progress.last_save(),
             progress,
             secrets: &self.secrets,
@@ -213,7 +229,7 @@ impl Actor {
                 return Ok(found);
             }
             match self.attempt(kind, intent, attempt, progress).await {
-                Err(Failure::Retry { .. }) if attempt < 6 => attempt += 1,
+                Err(Failure::Retry { .. }) if attempt < LAST_ATTEMPT => attempt += 1,
                 ended => return ended,
             }
         }

@@ -1,6 +1,7 @@
 //! `cloud-run/deploy`: a new revision of a service that gets traffic only once it serves.
 
 mod create;
+mod image;
 mod plan;
 mod steps;
 

@@ -11,15 +11,17 @@ use crate::action::{Context, Failure, Outcome, Why};
 use crate::cloud_run::traffic::{self, Share};
 use crate::cloud_run::{Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
 use crate::http::{HttpError, Method, Request, Response};
-use crate::kinds::cloud_run_deploy::create;
 use crate::kinds::cloud_run_deploy::plan::{Health, Plan};
-use crate::registry::{Found, look_up};
+use crate::kinds::cloud_run_deploy::{create, image};
 
 /// Time kept for putting things back: a quarter of the step's, at most this.
 const RESERVE: Duration = Duration::from_secs(45);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
-const LONGEST_IMAGE_PAUSE: Duration = Duration::from_secs(10);
 const CONFLICTS: u32 = 6;
+/// Tries of the last attempt to put things back, over some six seconds.
+const PUT_BACK_TRIES: u32 = 8;
+/// The failure of a deploy that others overtook.
+const SUPERSEDED: &str = "superseded";
 
 /// What a later attempt must know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -68,7 +70,8 @@ impl<'a> Deploy<'a> {
         let digest = self.image().await?;
         if self.shifted_before {
             // It was found healthy before; asking again now would ask the traffic that it may have already.
-            return self.shift(digest, String::new()).await;
+            let ended = self.shift(digest, String::new()).await;
+            return self.settle(ended).await;
         }
         self.create(&digest).await?;
         let served = self.serve().await.map_err(|failure| match failure {
@@ -76,15 +79,26 @@ impl<'a> Deploy<'a> {
             Failure::Retry { .. } if Instant::now() >= self.until => late(),
             other => other,
         });
-        match served {
+        let ended = match served {
             Ok(address) => self.shift(digest, address).await,
-            Err(Failure::Final { why }) if self.plan.rollback => {
-                self.state.failing = Some(why.clone());
-                self.save().await?;
-                Err(self.put_back(why).await)
-            }
             Err(failure) => Err(failure),
+        };
+        self.settle(ended).await
+    }
+
+    /// Once the revision is made, nobody but us takes away what the deploy leaves when it fails for good.
+    async fn settle(&mut self, ended: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
+        match ended {
+            Err(Failure::Final { why }) if self.plan.rollback => Err(self.give_up(why).await?),
+            Err(Failure::Retry { why, .. }) if self.plan.rollback && self.context.is_last => Err(self.give_up(why).await?),
+            ended => ended,
         }
+    }
+
+    async fn give_up(&mut self, why: Why) -> Result<Failure, Failure> {
+        self.state.failing = Some(why.clone());
+        self.save().await?;
+        Ok(self.put_back(why).await)
     }
 
     async fn save(&self) -> Result<(), Failure> {
@@ -101,34 +115,11 @@ impl<'a> Deploy<'a> {
         if let Some(digest) = self.state.digest.clone() {
             return Ok(digest);
         }
-        let patience = self.until.min(Instant::now() + self.plan.wait);
-        let account = self.plan.target.deploy_as.as_deref();
-        let mut looks = 0;
-        let digest = loop {
-            match look_up(self.context, account, &self.plan.image, self.until).await {
-                Ok(Found::Digest(digest)) => break digest,
-                Ok(Found::Missing) if Instant::now() >= patience => return Err(self.missing()),
-                Err(failure) if matches!(failure, Failure::Final { .. }) || Instant::now() >= patience => return Err(failure),
-                Ok(Found::Missing) | Err(_) => {}
-            }
-            looks += 1;
-            let pause = Duration::from_millis(100).saturating_mul(1 << looks.min(8)).min(LONGEST_IMAGE_PAUSE);
-            sleep(pause.min(patience.saturating_duration_since(Instant::now()))).await;
-        };
+        let digest = image::resolve(self.context, self.plan, self.until).await?;
         self.state.digest = Some(digest.clone());
         self.save().await?;
         self.stage("image resolved", &format!("{} is {digest}", self.plan.image.reference()));
         Ok(digest)
-    }
-
-    fn missing(&self) -> Failure {
-        let image = format!("{} ({})", self.plan.image.name(), self.plan.image.reference());
-        let message = if self.plan.wait.is_zero() {
-            format!("The image {image} does not exist; if it is still being built, set `wait-for-image`")
-        } else {
-            format!("The image {image} did not appear within {} s", self.plan.wait.as_secs())
-        };
-        Failure::last("image-missing", message)
     }
 
     /// Makes the revision, unless an earlier attempt did.
@@ -277,7 +268,7 @@ impl<'a> Deploy<'a> {
     }
 
     /// Gives the revision its traffic, checks that it has it, and reports.
-    async fn shift(mut self, digest: String, address: String) -> Result<Outcome, Failure> {
+    async fn shift(&mut self, digest: String, address: String) -> Result<Outcome, Failure> {
         if self.plan.percent == 0 {
             return Ok(self.outcome(digest, address));
         }
@@ -285,8 +276,9 @@ impl<'a> Deploy<'a> {
             self.state.shifting = true;
             self.save().await?;
         }
-        // From here on the traffic may have moved: the whole time that is left is for seeing it through.
-        let until = self.context.deadline;
+        // From here on the traffic may have moved: the whole time that is left is for seeing it through, unless nobody comes
+        // after us to put things back.
+        let until = if self.context.is_last { self.until } else { self.context.deadline };
         if let Some(operation) = self.api.change_traffic(until, |service| self.shifted(service)).await? {
             self.api.wait(&operation, until).await?;
         }
@@ -318,7 +310,7 @@ impl<'a> Deploy<'a> {
         if moved || !traffic::has_candidate(&now, revision, tag) {
             // Putting an older revision over what somebody chose since would be worse than not finishing.
             let message = "Somebody else moved the traffic of the service while this deploy was under way; it was left alone";
-            return Err(Failure::last("superseded", message));
+            return Err(Failure::last(SUPERSEDED, message));
         }
         Ok(Some(traffic::write(&traffic::shifted(&now, revision, self.plan.percent, tag, self.plan.keep_tag))))
     }
@@ -341,23 +333,20 @@ impl<'a> Deploy<'a> {
 
     /// Puts the traffic back and takes the tag away; gives the failure that the step ends with.
     async fn put_back(&self, mut why: Why) -> Failure {
-        let before = self.state.before.as_deref().unwrap_or_default();
-        let (revision, tag) = (self.plan.revision.as_str(), self.plan.tag.as_str());
-        let until = self.context.deadline;
-        let edit = |service: &Value| {
-            let now = traffic::read(service);
-            if !now.iter().any(|share| share.is(revision)) {
-                return Ok(None);
+        let chosen_by_others = why.code == SUPERSEDED;
+        let mut tries = 1;
+        let result = loop {
+            match self.restore(chosen_by_others).await {
+                // Otherwise the next attempt goes on from here.
+                Err(Failure::Retry { .. }) if self.context.is_last && tries < PUT_BACK_TRIES => {
+                    tries += 1;
+                    sleep(pause(tries)).await;
+                }
+                ended => break ended,
             }
-            Ok(Some(traffic::write(&traffic::restored(&now, before, revision, tag))))
-        };
-        let result = match self.api.change_traffic(until, edit).await {
-            // The operation itself reports the revision that failed; what counts is what is routed.
-            Ok(Some(operation)) => self.api.wait(&operation, until).await.map(|_| ()),
-            Ok(None) => Ok(()),
-            Err(failure) => Err(failure),
         };
         match result {
+            Ok(()) if chosen_by_others => Failure::Final { why },
             Ok(()) => {
                 why.rolled_back = true;
                 self.stage("rolled back", "the traffic is as it was before");
@@ -371,6 +360,29 @@ impl<'a> Deploy<'a> {
                 why.message = format!("{}. Putting the traffic back failed as well: {}", why.message, problem.message);
                 Failure::Final { why }
             }
+        }
+    }
+
+    /// One try. Traffic that somebody else has moved stays as they want it; only our tag goes.
+    async fn restore(&self, chosen_by_others: bool) -> Result<(), Failure> {
+        let before = self.state.before.as_deref().unwrap_or_default();
+        let (revision, tag) = (self.plan.revision.as_str(), self.plan.tag.as_str());
+        let until = self.context.deadline;
+        let edit = |service: &Value| {
+            let now = traffic::read(service);
+            if !now.iter().any(|share| share.is(revision)) {
+                return Ok(None);
+            }
+            if !chosen_by_others {
+                return Ok(Some(traffic::write(&traffic::restored(&now, before, revision, tag))));
+            }
+            let tagged = traffic::has_candidate(&now, revision, tag);
+            Ok(tagged.then(|| traffic::write(&traffic::without_tag(&now, tag))))
+        };
+        match self.api.change_traffic(until, edit).await? {
+            // The operation itself reports the revision that failed; what counts is what is routed.
+            Some(operation) => self.api.wait(&operation, until).await.map(|_| ()),
+            None => Ok(()),
         }
     }
 }
