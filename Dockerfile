@@ -1,7 +1,7 @@
 # Two stages: a toolchain that builds, and an image that holds the command, the libraries it links, certificates and a user. No shell is in it.
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock ./
 COPY actions actions
 COPY src src
 RUN cargo build --release --locked --bin declic
@@ -19,6 +19,8 @@ FROM scratch
 COPY --from=build /out/ /
 USER 65532:65532
 WORKDIR /var/lib/declic
+# Settings are mounted read-only; the store goes where the user may write.
+ENV STATE_DIRECTORY=/var/lib/declic
 # Cloud Run sets PORT; elsewhere the settings' `listen:` counts.
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/declic"]

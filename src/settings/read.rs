@@ -51,7 +51,8 @@ pub struct Reader<'a> {
     pub secret_names: BTreeSet<String>,
     /// What rules may use.
     pub offer: Offer,
-    environment: &'a Environment,
+    /// Variables of the process.
+    pub environment: &'a Environment,
 }
 
 /// Checks a settings file; the settings are missing if anything is wrong.

@@ -24,7 +24,11 @@ const fn field(name: &'static str, shape: &'static str, summary: &'static str) -
 
 /// `store:` as a mapping.
 pub static STORE: &[Field] = &[
-    field("sqlite", "string?", "Path of the database file; `declic.db` beside the settings if not given"),
+    field(
+        "sqlite",
+        "string?",
+        "Path of the database file; if not given, `declic.db` in `STATE_DIRECTORY` of the environment, or beside the settings",
+    ),
     field("keep", "duration?", "How long finished deliveries and runs are kept, 30d if not given"),
 ];
 
@@ -77,9 +81,12 @@ impl Reader<'_> {
         }
     }
 
-    /// `store: sqlite` or `store: { sqlite: path, keep: 30d }`.
+    /// `store: sqlite` or `store: { sqlite: path, keep: 30d }`. Where a service manager or an image gives a folder for state, the
+    /// default is there: settings are often read-only.
     pub fn store(&mut self, entry: Option<&Entry>) -> Store {
-        let mut store = Store { path: self.folder.join("declic.db"), keep: DAY * 30 };
+        let state = self.environment.get("STATE_DIRECTORY").filter(|folder| !folder.is_empty());
+        let folder = state.map_or_else(|| self.folder.clone(), PathBuf::from);
+        let mut store = Store { path: folder.join("declic.db"), keep: DAY * 30 };
         let Some(entry) = entry else { return store };
         if let Some(scalar) = entry.value.scalar() {
             if scalar.text != "sqlite" {

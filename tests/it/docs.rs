@@ -86,6 +86,31 @@ fn every_yaml_block_is_right() {
 }
 
 #[test]
+fn every_path_that_is_named_exists() {
+    let mut documents = documents();
+    documents.extend(["ARCHITECTURE.md", "SECURITY.md"].map(|name| root().join(name)));
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).expect("a readable document");
+        for name in text.split('`').skip(1).step_by(2) {
+            let path = name.trim_end_matches('/');
+            let ours = ["src/", "actions/", "tests/", "docs/", "scripts/", "benches/", "fuzz/"]
+                .iter()
+                .any(|folder| name.starts_with(folder));
+            if ours && !path.contains([' ', '*', '<', '{']) {
+                seen += 1;
+                if !root().join(path).exists() {
+                    faults.push(format!("{}: there is no {name}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+    assert!(seen > 20, "only {seen} paths were found");
+}
+
+#[test]
 fn every_make_target_that_is_named_exists() {
     let makefile = fs::read_to_string(root().join("Makefile")).expect("a Makefile");
     for document in documents() {

@@ -230,3 +230,17 @@ fn a_file_that_is_not_there_is_said_plainly() {
     let error = load(Path::new("/nowhere/declic.yaml"), Mode::Names, &Environment::given([])).expect_err("no such file");
     assert!(error.render(false).contains("declic init"), "{}", error.render(false));
 }
+
+#[test]
+fn the_default_store_goes_where_state_belongs() {
+    let text = "version: 1\nsources: {}\nrules: rules/*.yaml\n";
+    let path = |environment: &declic::settings::Environment| {
+        let (settings, _) =
+            declic::settings::read(std::path::Path::new("etc/declic.yaml"), text, declic::settings::Mode::Names, environment);
+        settings.expect("settings that can be used").store.path
+    };
+    let beside = declic::settings::Environment::given([]);
+    let given = declic::settings::Environment::given([("STATE_DIRECTORY", "var/lib/declic")]);
+    assert_eq!(path(&beside), std::path::Path::new("etc/declic.db"));
+    assert_eq!(path(&given), std::path::Path::new("var/lib/declic/declic.db"));
+}

@@ -25,6 +25,7 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
         .env("DECLIC_GITHUB_TOKEN", "a token of this test")
         .env_remove("PORT")
         .env_remove("K_SERVICE")
+        .env_remove("STATE_DIRECTORY")
         .stdin(Stdio::null());
     command
 }
