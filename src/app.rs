@@ -198,10 +198,12 @@ fn google_settings(settings: &Settings) -> Result<GoogleSettings, String> {
         run_url: google.run_url.clone(),
         iam_credentials_url: google.iam_credentials_url.clone(),
         secret_manager_url: google.secret_manager_url.clone(),
+        pubsub_url: google.pubsub_url.clone(),
+        bigquery_url: google.bigquery_url.clone(),
+        fcm_url: google.fcm_url.clone(),
         metadata_host: google.metadata_host.clone(),
         registry_url: google.registry_url.clone(),
         credentials,
-        ..GoogleSettings::default()
     })
 }
 

@@ -140,9 +140,6 @@ fn actions() -> String {
 
 fn action_section(page: &mut String, spec: &Spec) {
     let _ = writeln!(page, "## {}\n\n{}\n", spec.name, spec.summary);
-    if registry::unbuilt().any(|unbuilt| unbuilt.name == spec.name) {
-        page.push_str("**Not built yet**: rules with it are checked, and `declic serve` refuses them.\n\n");
-    }
     table(page, "parameter", spec.parameters);
     table(page, "output", spec.outputs);
     let repeat = match spec.repeat {

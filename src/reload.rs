@@ -16,7 +16,6 @@ use crate::rule_files;
 use crate::rules::diagnostic::{Severity, Source, render};
 use crate::rules::load;
 use crate::rules::model::{Offer, RuleFile, RuleSet};
-use crate::rules::registry;
 
 /// Editors write a file in several steps: wait until it has been quiet this long.
 const QUIET: Duration = Duration::from_millis(150);
@@ -163,23 +162,7 @@ fn read(folder: &std::path::Path, patterns: &[String], offer: &Offer) -> Result<
     for warning in loaded.warnings.iter().filter(|fault| fault.severity == Severity::Warning) {
         warn!("{}", excerpts(std::slice::from_ref(warning), &files));
     }
-    refuse_unbuilt(&loaded.set)?;
     Ok((loaded.set, files))
-}
-
-/// Rules may be checked with actions that nothing does yet; they must not be served.
-fn refuse_unbuilt(set: &RuleSet) -> Result<(), String> {
-    for rule in &set.rules {
-        for step in rule.steps.iter().chain(&rule.on_failure).chain(&rule.finally) {
-            if registry::unbuilt().any(|spec| spec.name == step.uses) {
-                return Err(format!(
-                    "{}: the action `{}` can be checked, but this version cannot do it yet",
-                    rule.place, step.uses
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn excerpts(faults: &[crate::rules::diagnostic::Diagnostic], files: &[RuleFile]) -> String {

@@ -23,6 +23,7 @@ const AUTH: Field = field(
     "{ bearer?: secret, basic?: secret, google-id-token?: string }?",
     "One of: a bearer token, `user:password`, or a Google ID token for this audience; nothing if left out",
 );
+const API_URL: Field = field("api-url", "string?", "Base address of the API, where it is not the service's own");
 const PROJECT: Field = field("project", "string", "Id of the Google Cloud project");
 const ACT_AS: Field = field("act-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own");
 
@@ -55,14 +56,24 @@ pub static CONNECTIONS: &[SettingKind] = &[
         fields: &[
             field("token", "secret", "Bot token with `chat:write`"),
             field("channels", "[string]", "Channels that may be written to, by name with `#` or by id"),
+            API_URL,
         ],
     },
     SettingKind {
         name: "x",
         summary: "An account on X",
         fields: &[
-            field("auth", "secret", "JSON with `consumer_key`, `consumer_secret`, `token` and `token_secret` (OAuth 1.0a)"),
-            field("max-posts-per-day", "int?", "Most posts in a day"),
+            field(
+                "auth",
+                "secret",
+                "JSON with `consumer_key`, `consumer_secret`, `token`, `token_secret` (OAuth 1.0a), or with `access_token` (OAuth 2.0)",
+            ),
+            field(
+                "max-posts-per-day",
+                "int?",
+                "Most posts within 24 hours, at most 100; the account's posts are counted before each",
+            ),
+            API_URL,
         ],
     },
     SettingKind {

@@ -79,11 +79,4 @@ mod tests {
             assert!(Type::parse(field.shape).is_ok(), "{}: {:?}", field.name, Type::parse(field.shape));
         }
     }
-
-    #[test]
-    fn what_is_built_is_not_planned_any_more() {
-        for spec in registry::PLANNED {
-            assert!(declic_actions::kinds::find(spec.name).is_none(), "{} is built: take it off PLANNED", spec.name);
-        }
-    }
 }

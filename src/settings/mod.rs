@@ -134,6 +134,12 @@ pub struct GoogleSettings {
     pub iam_credentials_url: String,
     /// `https://secretmanager.googleapis.com`
     pub secret_manager_url: String,
+    /// `https://pubsub.googleapis.com`
+    pub pubsub_url: String,
+    /// `https://bigquery.googleapis.com`
+    pub bigquery_url: String,
+    /// `https://fcm.googleapis.com`
+    pub fcm_url: String,
     /// Host of the metadata server: `metadata.google.internal`, or `GCE_METADATA_HOST`.
     pub metadata_host: String,
     /// Scheme and host of registries in place of `https://HOST`, for a mirror; none means the host of the image's name.

@@ -37,6 +37,9 @@ pub static GOOGLE: &[Field] = &[
     field("run-url", "string?", "Base address of the Cloud Run API"),
     field("iam-credentials-url", "string?", "Base address of the IAM Credentials API"),
     field("secret-manager-url", "string?", "Base address of Secret Manager"),
+    field("pubsub-url", "string?", "Base address of Pub/Sub"),
+    field("bigquery-url", "string?", "Base address of BigQuery"),
+    field("fcm-url", "string?", "Base address of Firebase Cloud Messaging"),
     field("metadata-host", "string?", "Host of the metadata server"),
     field("registry-url", "string?", "Address of a mirror in place of the image's own registry"),
     field("credentials", "string?", "Path of a service account's key file"),
@@ -122,6 +125,9 @@ impl Reader<'_> {
             run_url: address("run-url", "https://run.googleapis.com"),
             iam_credentials_url: address("iam-credentials-url", "https://iamcredentials.googleapis.com"),
             secret_manager_url: address("secret-manager-url", "https://secretmanager.googleapis.com"),
+            pubsub_url: address("pubsub-url", "https://pubsub.googleapis.com"),
+            bigquery_url: address("bigquery-url", "https://bigquery.googleapis.com"),
+            fcm_url: address("fcm-url", "https://fcm.googleapis.com"),
             registry_url: self.address(entry, &fields, "registry-url"),
             metadata_host: text(&fields, "metadata-host")
                 .or_else(|| environment.get("GCE_METADATA_HOST"))

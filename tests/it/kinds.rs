@@ -1,10 +1,14 @@
 //! Every action against the stand-ins: what it does, what it makes of each failure, what a crash leaves behind.
 
 mod crashes;
+mod data;
 mod deploy;
 mod deploy_failures;
 mod fulfill;
 mod github;
+mod github_reading;
 mod google;
 mod request;
+mod slack;
 mod traffic;
+mod x;

@@ -9,7 +9,7 @@ pub(crate) mod traffic;
 pub(crate) use api::{Api, Ended, already_exists, is_conflict, pause};
 pub(crate) use conditions::{Readiness, cause, readiness};
 pub(crate) use shift::{Aim, Shift};
-pub(crate) use target::{Target, check_tag, revision_name};
+pub(crate) use target::{Target, account, check_tag, revision_name};
 
 use serde_json::Value;
 

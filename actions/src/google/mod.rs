@@ -91,6 +91,11 @@ impl Google {
         &self.0.settings
     }
 
+    /// Seconds since the Unix epoch, by the clock that signed requests carry.
+    pub(crate) fn now(&self) -> i64 {
+        (self.0.now)()
+    }
+
     /// An access token for Google's APIs, as `account` if one is given (by impersonation) and as ourselves otherwise.
     /// Kept until a minute before it expires; fetched once at a time.
     pub async fn access_token(&self, account: Option<&str>, deadline: Instant) -> Result<Secret, Failure> {

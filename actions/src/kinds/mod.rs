@@ -2,17 +2,27 @@
 
 mod auth;
 mod github;
+mod google;
+mod slack;
 
+pub mod bigquery_insert;
 pub mod cloud_run_deploy;
 pub mod cloud_run_remove_tag;
 pub mod cloud_run_rollback;
 pub mod cloud_run_tag;
 pub mod cloud_run_traffic;
 pub mod dialogflow_fulfill;
+pub mod fcm_send;
 pub mod github_comment;
 pub mod github_deployment;
+pub mod github_pull_request;
+pub mod github_react;
 pub mod github_status;
 pub mod http_request;
+pub mod pubsub_publish;
+pub mod slack_post;
+pub mod slack_respond;
+pub mod x_post;
 
 use crate::action::Action;
 
@@ -26,6 +36,14 @@ pub static ALL: &[&dyn Action] = &[
     &github_comment::GithubComment,
     &github_status::GithubStatus,
     &github_deployment::GithubDeployment,
+    &github_react::GithubReact,
+    &github_pull_request::GithubPullRequest,
+    &slack_post::SlackPost,
+    &slack_respond::SlackRespond,
+    &x_post::XPost,
+    &fcm_send::FcmSend,
+    &bigquery_insert::BigqueryInsert,
+    &pubsub_publish::PubsubPublish,
     &http_request::HttpRequest,
     &dialogflow_fulfill::DialogflowFulfill,
 ];

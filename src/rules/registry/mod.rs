@@ -10,11 +10,9 @@ use crate::rules::glob::Subject;
 
 mod events;
 mod github;
-mod planned;
 
 pub use events::{ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
 pub use github::{GENERAL, is_general, names_actor, open_to_strangers, repository_of};
-pub use planned::PLANNED;
 
 /// The list entry of an event: everything that checker, schema, reference and tests know of it.
 #[derive(Debug)]
@@ -152,17 +150,12 @@ pub fn is_heard_as(event: &str, wanted: &str) -> bool {
     event == wanted || also(event) == Some(wanted)
 }
 
-/// Every action, built ones first.
+/// Every action, in the order of the reference.
 pub fn actions() -> impl Iterator<Item = &'static Spec> {
-    kinds::ALL.iter().map(|action| action.spec()).chain(unbuilt())
+    kinds::ALL.iter().map(|action| action.spec())
 }
 
-/// Actions that the checker knows and that `serve` refuses, because nothing does them yet.
-pub fn unbuilt() -> impl Iterator<Item = &'static Spec> {
-    PLANNED.iter().filter(|spec| kinds::find(spec.name).is_none())
-}
-
-/// The action of that name, built or not.
+/// The action of that name.
 pub fn action(name: &str) -> Option<&'static Spec> {
     actions().find(|spec| spec.name == name)
 }

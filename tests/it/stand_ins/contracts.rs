@@ -104,6 +104,7 @@ fn the_bodies_that_the_github_stand_in_takes_are_those_of_the_openapi_descriptio
         ("CreateIssueComment", "POST", "/repos/{owner}/{repo}/issues/{issue_number}/comments"),
         ("UpdateIssueComment", "PATCH", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
         ("CreateStatus", "POST", "/repos/{owner}/{repo}/statuses/{sha}"),
+        ("CreateReaction", "POST", "/repos/{owner}/{repo}/issues/{issue_number}/reactions"),
         ("CreateDeployment", "POST", "/repos/{owner}/{repo}/deployments"),
         ("CreateDeploymentStatus", "POST", "/repos/{owner}/{repo}/deployments/{deployment_id}/statuses"),
     ];

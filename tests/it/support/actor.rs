@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use declic::demo::stand_ins::github::TOKEN;
 use declic::demo::stand_ins::identity::DEFAULT_ACCOUNT;
+use declic::demo::stand_ins::server::Running;
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
 use declic_actions::action::{Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Why};
 use declic_actions::github::{GitHub, GitHubSettings};
@@ -17,6 +18,7 @@ use declic_actions::secret::Secret;
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::google_apis::{self, GoogleApis};
 use super::{discovery, openapi};
 
 /// After it nothing is tried again.
@@ -88,6 +90,7 @@ impl Progress for Recorder {
 /// A world, the clients that act on it, and what every call gets.
 pub struct Actor {
     pub world: World,
+    pub apis: Running<GoogleApis>,
     pub clients: Clients,
     pub secrets: BTreeMap<String, Secret>,
     pub target: Option<Value>,
@@ -114,7 +117,9 @@ impl Actor {
         world.dialogflow.hold_to(discovery::dialogflow());
         world.github.hold_to(openapi::github());
         world.cloud_run.operations_take(Duration::from_millis(10), 1);
+        let apis = google_apis::start(world.tokens.clone()).await;
         let mut allowed = world.authorities();
+        allowed.push(apis.authority.clone());
         allowed.extend(allow.iter().map(|authority| (*authority).to_owned()));
         let http = Http::new(HttpSettings { allow: allowed, user_agent: "declic-tests".into() }).unwrap();
         let credentials = key_file_of.map(|email| Secret::new(world.identity.key_file(email).unwrap().to_string()));
@@ -123,6 +128,9 @@ impl Actor {
             iam_credentials_url: world.identity.url.clone(),
             metadata_host: world.identity.authority.clone(),
             registry_url: Some(world.registry.url.clone()),
+            pubsub_url: apis.url.clone(),
+            bigquery_url: apis.url.clone(),
+            fcm_url: apis.url.clone(),
             credentials,
             ..GoogleSettings::default()
         };
@@ -140,6 +148,7 @@ impl Actor {
         };
         Self {
             world,
+            apis,
             clients: Clients { http, google, github },
             secrets: BTreeMap::new(),
             target: None,
@@ -241,6 +250,7 @@ impl Actor {
         refused.extend(self.world.github.ledger.refusals());
         refused.extend(self.world.identity.ledger.refusals());
         refused.extend(self.world.dialogflow.ledger.refusals());
+        refused.extend(self.apis.ledger.refusals());
         // Whether a revision is there yet is found out by asking for it; what the services themselves answer is their affair.
         refused.retain(|line| !line.contains("of kind 'REVISION' was not found") && !line.contains(" /serve/"));
         assert!(refused.is_empty(), "{}", refused.join("\n"));

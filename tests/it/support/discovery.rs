@@ -22,6 +22,13 @@ pub static DIALOGFLOW_ES: LazyLock<Document> = LazyLock::new(|| Document::load("
 /// Dialogflow CX.
 pub static DIALOGFLOW_CX: LazyLock<Document> = LazyLock::new(|| Document::load("dialogflow.v3"));
 
+/// Pub/Sub.
+pub static PUBSUB: LazyLock<Document> = LazyLock::new(|| Document::load("pubsub.v1"));
+/// BigQuery.
+pub static BIGQUERY: LazyLock<Document> = LazyLock::new(|| Document::load("bigquery.v2"));
+/// Firebase Cloud Messaging.
+pub static FCM: LazyLock<Document> = LazyLock::new(|| Document::load("fcm.v1"));
+
 /// One API.
 pub struct Document {
     root: Value,
@@ -56,11 +63,24 @@ pub fn dialogflow() -> Arc<Contract> {
     })
 }
 
+/// Refuses what the documents of Pub/Sub, BigQuery and FCM do not allow.
+pub fn data_services() -> Arc<Contract> {
+    Arc::new(|request| {
+        let document = match request.path.as_str() {
+            path if path.starts_with("/bigquery/") => &BIGQUERY,
+            path if path.contains("/topics/") => &PUBSUB,
+            _ => &FCM,
+        };
+        document.check_request(request).map(drop)
+    })
+}
+
 impl Document {
     fn load(name: &str) -> Self {
         let root = packages::discovery(name);
         let mut methods = Vec::new();
-        collect(&root, &mut methods);
+        let base = root.get("servicePath").and_then(Value::as_str).unwrap_or_default().to_owned();
+        collect(&root, &base, &mut methods);
         assert!(methods.len() > 3, "{name} has hardly any methods");
         Self { root, methods }
     }
@@ -206,23 +226,23 @@ fn check_text(schema: &Value, text: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("the format {}", schema.get("format").unwrap_or(&Value::Null))) }
 }
 
-fn collect(node: &Value, methods: &mut Vec<Method>) {
+fn collect(node: &Value, base: &str, methods: &mut Vec<Method>) {
     for definition in node.get("methods").and_then(Value::as_object).into_iter().flatten().map(|(_, method)| method) {
         let text = |name: &str| definition.get(name).and_then(Value::as_str).unwrap_or_default();
         methods.push(Method {
             http: text("httpMethod").to_owned(),
-            path: path_pattern(definition),
+            path: path_pattern(definition, base),
             definition: definition.clone(),
         });
     }
     for (_, resource) in node.get("resources").and_then(Value::as_object).into_iter().flatten() {
-        collect(resource, methods);
+        collect(resource, base, methods);
     }
 }
 
 /// `v2/{+name}:wait` with the pattern of `name` in its place: several methods have the same path otherwise.
-fn path_pattern(definition: &Value) -> Regex {
-    let mut pattern = String::from("^/");
+fn path_pattern(definition: &Value, base: &str) -> Regex {
+    let mut pattern = format!("^/{}", regex::escape(base));
     let mut rest = definition.get("path").and_then(Value::as_str).unwrap_or_default();
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').expect("a closed parameter");

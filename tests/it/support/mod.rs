@@ -5,9 +5,12 @@ pub mod binary;
 pub mod client;
 pub mod discovery;
 pub mod echo;
+pub mod google_apis;
 pub mod openapi;
 pub mod packages;
 pub mod service;
+pub mod slack;
 pub mod vectors;
+pub mod x;
 
 pub use vectors::vectors;

@@ -15,7 +15,7 @@ pub(super) fn answer(call: &Call<'_>, state: &mut State, rest: &[&str]) -> Optio
         ("GET", []) => repository(call, state).map(|repository| Reply::Ok(shown_repository(call, repository))),
         // A branch's name may hold slashes.
         ("GET", ["commits", reference @ .., "comments"]) => list_comments(call, state, &reference.join("/")),
-        ("GET", ["commits", .., "status" | "statuses"]) => return None,
+        ("GET", ["commits", .., "status" | "statuses" | "check-runs"]) => return None,
         ("GET", ["commits", reference @ ..]) if !reference.is_empty() => get(call, state, &reference.join("/")),
         ("POST", ["commits", sha, "comments"]) => create_comment(call, state, sha),
         ("GET", ["comments", id]) => comment(call, state, id),

@@ -22,7 +22,7 @@ pub(super) fn answer(call: &Call<'_>, state: &mut State, rest: &[&str]) -> Optio
 }
 
 /// The number of an issue or pull request that is there.
-fn known(call: &Call<'_>, state: &mut State, issue: &str) -> Result<u64, Refusal> {
+pub(super) fn known(call: &Call<'_>, state: &mut State, issue: &str) -> Result<u64, Refusal> {
     let number = number(issue)?;
     repository(call, state)?.issues.contains_key(&number).then_some(number).ok_or_else(|| refused(404, "Not Found"))
 }
@@ -96,10 +96,16 @@ fn pull_document(call: &Call<'_>, state: &mut State, pull: &str) -> Result<Reply
         let repository = json!({ "id": repository.id, "full_name": call.full_name(), "fork": false });
         json!({ "label": format!("{}:{branch}", call.owner), "ref": branch, "sha": sha, "user": user(call.base), "repo": repository })
     };
-    Ok(Reply::Ok(json!({
+    let mut document = json!({
         "id": number, "node_id": format!("PR_{number}"), "url": call.api_url(&format!("/pulls/{number}")),
         "html_url": call.html_url(&format!("/pull/{number}")), "number": number, "state": "open", "draft": false,
         "title": format!("Pull request {number}"), "user": user(call.base), "labels": [], "merged": false, "mergeable": true,
         "head": side(branch_of(&head), &head), "base": side(Some("main".into()), &base),
-    })))
+    });
+    if let (Some(document), Some(other)) =
+        (document.as_object_mut(), repository.pulls.get(&number).and_then(|other| other.as_object()))
+    {
+        document.extend(other.clone());
+    }
+    Ok(Reply::Ok(document))
 }

@@ -1,4 +1,4 @@
-//! A stand-in for GitHub's REST API: commits, comments, statuses, deployments, pull requests.
+//! A stand-in for GitHub's REST API: commits, comments, reactions, statuses, checks, deployments, pull requests, reviews.
 //!
 //! Each resource is a file with its routes and its rules; a new one is a file and a line in `GitHub::route`.
 
@@ -6,6 +6,8 @@ pub mod answers;
 mod commits;
 mod deployments;
 mod issues;
+mod reactions;
+mod reviews;
 mod state;
 mod statuses;
 
@@ -205,7 +207,8 @@ impl GitHub {
         if !state.repositories.contains_key(&call.full_name()) {
             return Err(refused(404, "Not Found"));
         }
-        let resources = [commits::answer, issues::answer, statuses::answer, deployments::answer];
+        let resources =
+            [commits::answer, issues::answer, statuses::answer, deployments::answer, reactions::answer, reviews::answer];
         for resource in resources {
             if let Some(reply) = resource(call, state, rest) {
                 return reply;

@@ -31,6 +31,14 @@ pub(super) struct Repository {
     /// Commit -> statuses, oldest first.
     pub(super) statuses: BTreeMap<String, Vec<Value>>,
     pub(super) deployments: BTreeMap<u64, Deployment>,
+    /// (Comment or issue, reaction) -> id; a comment's id never is a number of an issue.
+    pub(super) reactions: BTreeMap<(u64, String), u64>,
+    /// Commit -> check runs, oldest first.
+    pub(super) check_runs: BTreeMap<String, Vec<Value>>,
+    /// Pull request -> reviews, oldest first.
+    pub(super) reviews: BTreeMap<u64, Vec<Value>>,
+    /// Pull request -> fields that differ from those of a plain one.
+    pub(super) pulls: BTreeMap<u64, Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +64,10 @@ impl Repository {
             issue_comments: BTreeMap::new(),
             statuses: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            reactions: BTreeMap::new(),
+            check_runs: BTreeMap::new(),
+            reviews: BTreeMap::new(),
+            pulls: BTreeMap::new(),
         }
     }
 

@@ -1,0 +1,171 @@
+//! Pub/Sub, BigQuery and FCM with state, held to their discovery documents: what they refuse in the world they refuse here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use declic::demo::stand_ins::exchange::{Answer, Request};
+use declic::demo::stand_ins::server::{self, Api, Running};
+use declic::demo::stand_ins::tokens::Tokens;
+use serde_json::{Value, json};
+
+use super::discovery;
+
+/// A message that a topic has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    pub data: String,
+    pub attributes: Value,
+    pub ordering_key: Option<String>,
+}
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<String, Vec<Message>>,
+    /// Table -> columns and rows by insert id.
+    tables: BTreeMap<String, (BTreeSet<String>, BTreeMap<String, Value>)>,
+    pushed: Vec<Value>,
+    next: u64,
+    /// `reason` of the errors that the next inserts are answered with, in a 200.
+    row_faults: Vec<String>,
+}
+
+pub struct GoogleApis {
+    tokens: Tokens,
+    state: Mutex<State>,
+}
+
+/// A registration token that no device has any more.
+pub const GONE: &str = "gone-device";
+
+pub async fn start(tokens: Tokens) -> Running<GoogleApis> {
+    let running = server::start(|_, _| GoogleApis { tokens, state: Mutex::default() }).await.unwrap();
+    running.hold_to(discovery::data_services());
+    running
+}
+
+impl GoogleApis {
+    pub fn add_topic(&self, name: &str) {
+        self.state.lock().unwrap().topics.insert(name.to_owned(), Vec::new());
+    }
+
+    pub fn messages(&self, topic: &str) -> Vec<Message> {
+        self.state.lock().unwrap().topics[topic].clone()
+    }
+
+    pub fn add_table(&self, name: &str, columns: &[&str]) {
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        self.state.lock().unwrap().tables.insert(name.to_owned(), (columns, BTreeMap::new()));
+    }
+
+    pub fn rows(&self, table: &str) -> BTreeMap<String, Value> {
+        self.state.lock().unwrap().tables[table].1.clone()
+    }
+
+    /// The next insert is answered 200 with this reason for its row.
+    pub fn fail_row(&self, reason: &str) {
+        self.state.lock().unwrap().row_faults.push(reason.to_owned());
+    }
+
+    pub fn pushed(&self) -> Vec<Value> {
+        self.state.lock().unwrap().pushed.clone()
+    }
+
+    fn publish(&self, topic: &str, body: &Value) -> Answer {
+        let mut state = self.state.lock().unwrap();
+        let State { topics, next, .. } = &mut *state;
+        let Some(messages) = topics.get_mut(topic) else {
+            return Answer::google_error(404, &format!("Resource not found (resource={topic})."));
+        };
+        let mut ids = Vec::new();
+        for message in body["messages"].as_array().into_iter().flatten() {
+            let data = STANDARD.decode(message["data"].as_str().unwrap_or_default()).unwrap_or_default();
+            let long = |value: &Value| value.as_str().is_some_and(|text| text.len() > 1024);
+            if message["attributes"].as_object().is_some_and(|all| all.len() > 100 || all.values().any(long)) {
+                return Answer::google_error(400, "One or more messages in the publish request is invalid.");
+            }
+            messages.push(Message {
+                data: String::from_utf8(data).unwrap(),
+                attributes: message["attributes"].clone(),
+                ordering_key: message["orderingKey"].as_str().map(str::to_owned),
+            });
+            *next += 1;
+            ids.push(next.to_string());
+        }
+        if ids.is_empty() {
+            return Answer::google_error(400, "The value for message_count is too small.");
+        }
+        Answer::json(200, &json!({ "messageIds": ids }))
+    }
+
+    fn insert(&self, table: &str, body: &Value) -> Answer {
+        let mut state = self.state.lock().unwrap();
+        let fault = if state.row_faults.is_empty() { None } else { Some(state.row_faults.remove(0)) };
+        let Some((columns, rows)) = state.tables.get_mut(table) else {
+            return Answer::google_error(404, &format!("Not found: Table {table}"));
+        };
+        let mut errors = Vec::new();
+        let mut accepted = Vec::new();
+        for (index, row) in body["rows"].as_array().into_iter().flatten().enumerate() {
+            let unknown = row["json"].as_object().and_then(|row| row.keys().find(|column| !columns.contains(*column)));
+            let error = match (&fault, unknown) {
+                (Some(reason), _) => json!({ "reason": reason, "location": "", "debugInfo": "", "message": "told to fail" }),
+                (None, Some(column)) => {
+                    json!({ "reason": "invalid", "location": column, "debugInfo": "", "message": format!("no such field: {column}.") })
+                }
+                (None, None) => {
+                    accepted.push((row["insertId"].as_str().unwrap().to_owned(), row["json"].clone()));
+                    continue;
+                }
+            };
+            errors.push(json!({ "index": index, "errors": [error] }));
+        }
+        if !errors.is_empty() {
+            return Answer::json(200, &json!({ "kind": "bigquery#tableDataInsertAllResponse", "insertErrors": errors }));
+        }
+        rows.extend(accepted);
+        Answer::json(200, &json!({ "kind": "bigquery#tableDataInsertAllResponse" }))
+    }
+
+    fn send(&self, project: &str, body: &Value) -> Answer {
+        let message = &body["message"];
+        let to = ["topic", "token", "condition"].iter().filter(|name| message[**name].is_string()).count();
+        if to != 1 {
+            return Answer::google_error(400, "Recipient of the message is not set.");
+        }
+        if message["token"] == GONE {
+            let details =
+                json!([{ "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": "UNREGISTERED" }]);
+            return Answer::google_error_as(404, "NOT_FOUND", "Requested entity was not found.", Some(details));
+        }
+        let mut state = self.state.lock().unwrap();
+        state.pushed.push(message.clone());
+        Answer::json(200, &json!({ "name": format!("projects/{project}/messages/{}", state.pushed.len()) }))
+    }
+}
+
+#[async_trait]
+impl Api for GoogleApis {
+    async fn answer(&self, request: &Request) -> Answer {
+        if request.bearer().and_then(|token| self.tokens.check(token)).is_none() {
+            return Answer::google_error(401, "Request had invalid authentication credentials.");
+        }
+        let body = request.json().unwrap_or_default();
+        match request.segments()[..] {
+            ["v1", "projects", _, "topics", topic] => {
+                let path = request.path.trim_start_matches("/v1/");
+                assert!(topic.ends_with(":publish"));
+                self.publish(path.trim_end_matches(":publish"), &body)
+            }
+            ["v1", "projects", project, "messages:send"] => self.send(project, &body),
+            ["bigquery", "v2", "projects", _, "datasets", _, "tables", table, "insertAll"] => self.insert(table, &body),
+            _ => Answer::google_error(404, "Not found."),
+        }
+    }
+
+    fn refuse(&self, status: u16, message: &str) -> Answer {
+        Answer::google_error(status, message)
+    }
+}
