@@ -87,9 +87,6 @@ pub struct Origin {
     /// Comment the event is about, of the issue or pull request.
     #[serde(default)]
     pub comment: Option<u64>,
-    /// Where Slack takes answers to the command of the event. Whoever knows it can answer.
-    #[serde(default)]
-    pub response_url: Option<String>,
     /// Address of the run in the console, for links back.
     pub run_url: Option<String>,
 }

@@ -69,7 +69,6 @@ pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, p
         sha: at("/sha").or_else(|| at("/head/sha")).and_then(Value::as_str).map(str::to_owned),
         number: at("/number").and_then(Value::as_u64),
         comment: at("/comment_id").and_then(Value::as_u64),
-        response_url: None,
         run_url: public_url.map(|url| format!("{url}/runs/{}", run.id)),
     }
 }

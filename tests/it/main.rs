@@ -23,7 +23,6 @@ mod matching;
 mod push_decisions;
 mod receive;
 mod reference;
-mod resume;
 mod rule_files;
 mod send;
 mod serve;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, RESPONSE_URL, Repeat, Spec, Why};
 use crate::given::{self, invalid};
 use crate::http::{HttpError, Method, Request};
 use crate::kinds::github::cut;
@@ -56,7 +56,8 @@ impl Action for SlackRespond {
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
         let plan: Plan = given::plan(intent)?;
-        let url = address(&intent.call).map_err(|why| Failure::Final { why })?;
+        let secret = context.secrets.get(RESPONSE_URL);
+        let url = address(secret).map_err(|why| Failure::Final { why })?;
         let body = json!({ "response_type": plan.kind, "replace_original": false, "text": plan.text });
         // Whoever knows the address can answer in Declic's place.
         let request = Request::new(Method::POST, url.clone(), context.deadline).json(&body).conceal(&Secret::new(url.as_str()));
@@ -71,11 +72,11 @@ impl Action for SlackRespond {
     }
 }
 
-fn address(call: &Call) -> Result<Url, Why> {
-    let address = call.origin.response_url.as_deref();
-    let address = address.ok_or_else(|| invalid("the event is no Slack command, so there is nobody to answer"))?;
-    Url::parse(address)
-        .ok()
+fn address(secret: Option<&Secret>) -> Result<Url, Why> {
+    let secret = secret.ok_or_else(|| invalid("the event is no Slack command, so there is nobody to answer"))?;
+    secret
+        .expose_text()
+        .and_then(|address| Url::parse(address).ok())
         .filter(|url| matches!(url.scheme(), "http" | "https"))
         .ok_or_else(|| invalid("Slack's `response_url` is not an address"))
 }

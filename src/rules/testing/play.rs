@@ -261,7 +261,6 @@ impl Player<'_> {
                 sha,
                 number: self.event.event.get("number").and_then(Value::as_u64),
                 comment: self.event.event.get("comment_id").and_then(Value::as_u64),
-                response_url: None,
                 run_url: None,
             },
         };

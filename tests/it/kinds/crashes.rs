@@ -1,10 +1,10 @@
 //! `cloud-run/deploy` and the comment, killed everywhere: one revision, one comment, and the right traffic in the end.
 
 use declic::demo::stand_ins::faults::Fault;
-use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY};
+use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, SERVICE_NAME};
 use serde_json::json;
 
-use super::deploy::{KIND, OLD, allocation, created, deployer, only, params, tags};
+use super::deploy::{KIND, OLD, allocation, created, deployer, only, params, service, tags};
 use crate::support::actor::{Actor, Death, Recorder, code};
 
 /// Everything is as if the deploy had run once.
@@ -107,6 +107,24 @@ async fn a_deploy_that_wakes_up_late_does_not_take_the_traffic_back_from_a_newer
     let late = actor.see_through(KIND, &older, &progress, 2).await;
     assert_eq!(allocation(&actor), only(newer.outputs["revision"].as_str().unwrap()), "{late:?}");
     assert_eq!(code(&late), ("superseded", false));
+}
+
+#[tokio::test]
+async fn a_shift_that_somebody_overrode_meanwhile_is_not_repeated() {
+    let actor = deployer().await;
+    let intent = actor.prepare(KIND, "d1-deploy-1", params(&json!({}))).unwrap();
+    let progress = Recorder::default();
+    actor.world.cloud_run.faults.next_matching(2, "PATCH", "/services/web", Fault::Cut);
+    for number in 1..=2 {
+        actor.attempt(KIND, &intent, number, &progress).await.unwrap_err();
+    }
+    // The shift took effect, its answer was lost, and before the next attempt a person goes back to the old revision.
+    let old = json!([{ "type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": OLD, "percent": 100 }]);
+    actor.world.cloud_run.edit(SERVICE_NAME, |service| {
+        service.insert("traffic".into(), old.clone());
+    });
+    assert_eq!(code(&actor.attempt(KIND, &intent, 3, &progress).await), ("superseded", false));
+    assert_eq!(service(&actor)["traffic"], old);
 }
 
 #[tokio::test]

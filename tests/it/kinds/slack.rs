@@ -2,7 +2,7 @@
 
 use declic::demo::stand_ins::faults::Fault;
 use declic::demo::stand_ins::server::Running;
-use declic_actions::action::Failure;
+use declic_actions::action::{Failure, RESPONSE_URL};
 use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn workspace() -> (Running<Slack>, Actor) {
     let api = format!("{}/api", slack.url);
     actor.connection = Some(json!({ "type": "slack", "token": "bot", "channels": channels, "api-url": api }));
     actor.secrets.insert("bot".into(), Secret::new(TOKEN));
-    actor.origin.response_url = Some(format!("{}/commands/T1/2/abc", slack.url));
+    actor.secrets.insert(RESPONSE_URL.into(), Secret::new(format!("{}/commands/T1/2/abc", slack.url)));
     (slack, actor)
 }
 
@@ -149,9 +149,9 @@ async fn a_command_is_answered_where_slack_said_until_it_takes_no_more() {
 #[tokio::test]
 async fn an_event_that_is_no_command_has_nobody_to_answer() {
     let (slack, mut actor) = workspace().await;
-    actor.origin.response_url = None;
+    actor.secrets.remove(RESPONSE_URL);
     assert_eq!(code(&actor.run(RESPOND, "d1-r-1", json!({ "text": "x" })).await), ("invalid", false));
-    actor.origin.response_url = Some("file:///etc/passwd".into());
+    actor.secrets.insert(RESPONSE_URL.into(), Secret::new("file:///etc/passwd"));
     assert_eq!(code(&actor.run(RESPOND, "d1-r-1", json!({ "text": "x" })).await), ("invalid", false));
     assert!(slack.ledger.requests().is_empty());
     assert!(actor.prepare(RESPOND, "d1-r-1", json!({ "text": "x", "visible-to": "everybody" })).is_err());
