@@ -150,17 +150,17 @@ impl Execution {
             POISON,
             format!("{} workers in a row went away while they were at this step; it is given up", self.run.claims - 1),
         );
-        self.end(place, &step, StepEnd::Failed { why }).await?;
+        self.give_up(place, &step, why).await?;
         self.look_again().await
     }
 
     async fn step(&mut self, place: Place, step: &Step) -> Result<Turn, LedgerError> {
         if let Some(why) = self.out_of_time(place) {
-            return self.end(place, step, StepEnd::Failed { why }).await;
+            return self.give_up(place, step, why).await;
         }
         let Some(action) = self.shared.action(&step.uses) else {
             let why = Why::new("unknown-action", format!("there is no action `{}` in this version of Declic", step.uses));
-            return self.end(place, step, StepEnd::Failed { why }).await;
+            return self.give_up(place, step, why).await;
         };
         let intent = match self.intent(place, step, action) {
             Ok(Some(intent)) => intent,
@@ -169,13 +169,13 @@ impl Execution {
                     Why::new("condition", format!("if: {}", step.condition.as_ref().map_or("", |condition| condition.source())));
                 return self.end(place, step, StepEnd::Skipped { why }).await;
             }
-            Err(why) => return self.end(place, step, StepEnd::Failed { why }).await,
+            Err(why) => return self.give_up(place, step, why).await,
         };
         let record = self.record(place);
         let number = record.map_or(0, |record| record.attempts.len()) + 1;
         let earlier = record.map_or(0, |record| made(record, self.run.round));
         let saved = record.and_then(|record| record.saved.clone());
-        let mut changes = self.interrupted(place);
+        let mut changes: Vec<Change> = record.and_then(interrupted).into_iter().collect();
         changes.push(Change::Began { place, label: label(step), intent: Box::new(intent.clone()) });
         self.write(changes).await?;
         let told = self.told.clone().step(shown(&label(step), place));
@@ -272,7 +272,9 @@ impl Execution {
             if failures > 1 {
                 why.message = format!("{} (after {failures} attempts)", why.message);
             }
-            return self.end(place, step, StepEnd::Failed { why }).await;
+            // As one that could be tried again: what came of it is not decided.
+            let last = Change::Retrying { place, state: AttemptState::Retry, why: why.clone() };
+            return self.end_after(vec![last], place, step, StepEnd::Failed { why }).await;
         };
         self.count(step, "retried");
         let line = format!("{}; next attempt in {}", why.message, seconds(wait));
@@ -282,7 +284,23 @@ impl Execution {
         Ok(Turn::GivenBack)
     }
 
+    /// Ends a step without another attempt.
+    async fn give_up(&mut self, place: Place, step: &Step, why: Why) -> Result<Turn, LedgerError> {
+        let before = self.record(place).and_then(interrupted).into_iter().collect();
+        self.end_after(before, place, step, StepEnd::Failed { why }).await
+    }
+
     async fn end(&mut self, place: Place, step: &Step, end: StepEnd) -> Result<Turn, LedgerError> {
+        self.end_after(Vec::new(), place, step, end).await
+    }
+
+    async fn end_after(
+        &mut self,
+        mut changes: Vec<Change>,
+        place: Place,
+        step: &Step,
+        end: StepEnd,
+    ) -> Result<Turn, LedgerError> {
         let (name, counted, line) = match &end {
             StepEnd::Succeeded { outcome, found: false } => ("succeeded", "succeeded", outcome.summary.clone()),
             StepEnd::Succeeded { outcome, found: true } => {
@@ -293,17 +311,11 @@ impl Execution {
         };
         let label = label(step);
         let shown = shown(&label, place);
-        self.write(vec![Change::Ended { place, label, end }]).await?;
+        changes.push(Change::Ended { place, label, end });
+        self.write(changes).await?;
         self.count(step, counted);
         self.told.clone().step(shown).say(name, line);
         Ok(Turn::Next)
-    }
-
-    /// If a worker went away in the middle of the step, its attempt is closed before ours is opened.
-    fn interrupted(&self, place: Place) -> Vec<Change> {
-        let open = self.record(place).is_some_and(|record| record.state == StepState::Running);
-        let why = Why::new("interrupted", "its worker went away before the outcome was known");
-        if open { vec![Change::Retrying { place, state: AttemptState::Interrupted, why }] } else { Vec::new() }
     }
 
     fn out_of_time(&self, place: Place) -> Option<Why> {
@@ -345,6 +357,13 @@ impl Execution {
     }
 }
 
+/// If a worker went away in the middle of a step, its attempt is closed before anything else happens to the step.
+fn interrupted(record: &StepRecord) -> Option<Change> {
+    let why = Why::new("interrupted", "its worker went away before the outcome was known");
+    let open = record.state == StepState::Running;
+    open.then_some(Change::Retrying { place: record.place, state: AttemptState::Interrupted, why })
+}
+
 /// Ends a run whose rule or event is no longer there, and with it the step that was open.
 async fn fail(
     shared: &Shared,
@@ -355,9 +374,12 @@ async fn fail(
     why: Why,
 ) -> Result<Option<Execution>, LedgerError> {
     let open = steps.iter().filter(|step| !step.state.is_final());
-    let mut changes: Vec<Change> = open
-        .map(|step| Change::Ended { place: step.place, label: step.label.clone(), end: StepEnd::Failed { why: why.clone() } })
-        .collect();
+    let ended = |step: &StepRecord| Change::Ended {
+        place: step.place,
+        label: step.label.clone(),
+        end: StepEnd::Failed { why: why.clone() },
+    };
+    let mut changes: Vec<Change> = open.flat_map(|step| interrupted(step).into_iter().chain([ended(step)])).collect();
     let failure = RunFailure {
         step: String::new(),
         action: String::new(),

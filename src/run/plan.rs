@@ -65,7 +65,9 @@ impl<'r, 's> Standing<'r, 's> {
         if let Some(next) = self.first_undone(Phase::Finally, &self.rule.finally) {
             return next;
         }
-        let failure = failure.or_else(|| self.failure_in(Phase::Finally, &self.rule.finally));
+        let failed =
+            self.failed_in(Phase::Steps, &self.rule.steps).or_else(|| self.failed_in(Phase::Finally, &self.rule.finally));
+        let failure = failed.map(|record| failure_of(record, self.run.round));
         if let Some(environment) = &self.rule.environment
             && let Some(place) = self.undone(Phase::End, 0)
         {
@@ -76,8 +78,8 @@ impl<'r, 's> Standing<'r, 's> {
             };
             return Next::Step { place, step: Cow::Owned(github::end(environment, &ending)) };
         }
-        let state = match &failure {
-            Some(failure) if failure.code == POISON => RunState::Dead,
+        let state = match failed {
+            Some(record) if record.was_given_up() => RunState::Dead,
             Some(_) => RunState::Failed,
             None if self.is_cut_short() => RunState::Superseded,
             None => RunState::Succeeded,
@@ -87,7 +89,7 @@ impl<'r, 's> Standing<'r, 's> {
 
     /// `failure.*`: the step of `steps:` that stopped the run.
     pub fn failure(&self) -> Option<RunFailure> {
-        self.failure_in(Phase::Steps, &self.rule.steps)
+        self.failed_in(Phase::Steps, &self.rule.steps).map(|record| failure_of(record, self.run.round))
     }
 
     /// `result`, as `finally:` sees it.
@@ -151,13 +153,14 @@ impl<'r, 's> Standing<'r, 's> {
     }
 
     fn gave_up(&self, phase: Phase, steps: &[Step]) -> bool {
-        self.failure_in(phase, steps).is_some()
+        self.failed_in(phase, steps).is_some()
     }
 
-    fn failure_in(&self, phase: Phase, steps: &[Step]) -> Option<RunFailure> {
+    /// The first step of a part whose failure is the part's.
+    fn failed_in(&self, phase: Phase, steps: &[Step]) -> Option<&'s StepRecord> {
         steps.iter().zip(0_u32..).find_map(|(step, index)| {
             let record = self.record(self.place(phase, index))?;
-            (record.state == StepState::Failed && !step.continue_on_error).then(|| failure(record, self.run.round))
+            (record.state == StepState::Failed && !step.continue_on_error).then_some(record)
         })
     }
 }
@@ -167,7 +170,7 @@ pub fn called(label: &StepLabel, place: Place) -> String {
     label.id.clone().unwrap_or_else(|| (place.index + 1).to_string())
 }
 
-fn failure(record: &StepRecord, round: u32) -> RunFailure {
+fn failure_of(record: &StepRecord, round: u32) -> RunFailure {
     let why = record.why.clone().unwrap_or_else(|| declic_actions::action::Why::new("unknown", "the reason was not recorded"));
     RunFailure {
         step: called(&record.label, record.place),

@@ -94,9 +94,9 @@ words! {
         Waiting = "waiting",
         /// All that had to be done is done. Final.
         Succeeded = "succeeded",
-        /// A step failed. Final.
+        /// A step failed for good: another attempt would not have helped. Final.
         Failed = "failed",
-        /// It brought its worker down again and again and was given up. Final.
+        /// It was given up: its attempts, its time or its workers were used up at a step that might have worked later. Final.
         Dead = "dead",
         /// A person stopped it. Final.
         Cancelled = "cancelled",
@@ -132,9 +132,9 @@ words! {
         Succeeded = "succeeded",
         /// The effect was there already.
         Found = "found",
-        /// It did not work; another one may.
+        /// It did not work; another one may, whether or not there was one.
         Retry = "retry",
-        /// It did not work, and was the last.
+        /// It did not work, and no other one would.
         Failed = "failed",
         /// Its worker went away: what came of it is looked up by the next one.
         Interrupted = "interrupted",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use declic::journal::record::{AttemptState, DeliveryState, Phase, RunState, StepState};
+use declic::journal::record::{AttemptState, DeliveryState, Listing, Phase, RunState, StepState};
 use declic::rules::model::{Concurrency, Environment, Mode, Rule, Step};
 use declic::rules::template::Template;
 use serde_json::{Value, json};
@@ -77,16 +77,22 @@ async fn a_temporary_failure_is_tried_again_and_every_attempt_keeps_its_reason()
 }
 
 #[tokio::test]
-async fn a_step_that_uses_up_its_attempts_fails_the_run() {
+async fn a_run_whose_retries_are_used_up_is_listed_as_dead_with_the_reason_of_every_attempt() {
     let world = World::new(vec![rule("deploy", vec![retrying("a", 3), step("b")])]).await;
     world.action.script("a", vec![Act::Later(None); 9]);
     let engine = world.start();
     let id = world.deliver(&engine, "d1", json!({})).await;
     let (run, steps) = world.ended(&id).await;
-    assert_eq!((run.state, world.settled(&id).await), (RunState::Failed, DeliveryState::Failed));
+    assert_eq!((run.state, world.settled(&id).await), (RunState::Dead, DeliveryState::Failed));
     let failure = run.failure.expect("a reason");
     assert_eq!((failure.step.as_str(), failure.code.as_str(), failure.attempts), ("a", "unavailable", 3));
     assert!(failure.message.contains("after 3 attempts"), "{}", failure.message);
+    let reasons = steps[0].attempts.iter().filter(|attempt| attempt.why.as_ref().is_some_and(|why| why.code == "unavailable"));
+    assert_eq!(reasons.count(), 3);
+    for (state, count) in [(RunState::Dead, 1), (RunState::Failed, 0)] {
+        let listing = Listing { limit: 10, state: Some(state.word().to_owned()), ..Listing::default() };
+        assert_eq!(world.journal.runs(listing).await.unwrap().len(), count, "{}", state.word());
+    }
     assert_eq!(steps.len(), 1, "b was not reached");
     assert!(world.action.effects().is_empty());
 }
@@ -219,14 +225,14 @@ async fn deliveries_that_no_rule_wants_or_that_cannot_be_read_end_and_say_why() 
 }
 
 #[tokio::test]
-async fn a_step_that_takes_longer_than_its_timeout_fails() {
+async fn a_step_that_takes_longer_than_its_timeout_is_given_up() {
     let slow = Step { timeout: Duration::from_millis(50), ..step("a") };
     let world = World::new(vec![rule("deploy", vec![slow])]).await;
     world.action.script("a", [Act::Hangs]);
     let engine = world.start();
     let id = world.deliver(&engine, "d1", json!({})).await;
     let (run, _) = world.ended(&id).await;
-    assert_eq!((run.state, run.failure.expect("a reason").code.as_str()), (RunState::Failed, "timeout"));
+    assert_eq!((run.state, run.failure.expect("a reason").code.as_str()), (RunState::Dead, "timeout"));
 }
 
 #[tokio::test]
@@ -246,7 +252,7 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_again() {
 }
 
 #[tokio::test]
-async fn a_run_that_takes_too_long_fails_but_its_end_is_still_done() {
+async fn a_run_that_takes_too_long_is_given_up_but_its_end_is_still_done() {
     let limited = Rule {
         timeout: Some(Duration::from_millis(150)),
         finally: vec![step("end")],
@@ -258,7 +264,7 @@ async fn a_run_that_takes_too_long_fails_but_its_end_is_still_done() {
     let engine = world.start();
     let id = world.deliver(&engine, "d1", json!({})).await;
     let (run, _) = world.ended(&id).await;
-    assert_eq!(run.state, RunState::Failed);
+    assert_eq!(run.state, RunState::Dead);
     assert_eq!(run.failure.expect("a reason").step, "b");
     assert_eq!(world.action.effects(), ["a", "end"]);
 }
