@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::attempt::{Attempt, Came, Keeper, seconds};
 use super::leases::Held;
+use super::key::call_key;
 use super::observe::Told;
 use super::plan::{Next, POISON, Standing, called, made};
 use super::shared::Shared;
@@ -247,7 +248,8 @@ impl Execution {
             }
         }
         let origin = reading::origin(&self.run, &self.event, &label(step), place, self.shared.public_url.as_deref());
-        let call = reading::call(step, place, &self.run, &environment, &self.shared.offer, origin)?;
+        let key = call_key(&self.run, place, self.record(place));
+        let call = reading::call(step, key, &environment, &self.shared.offer, origin)?;
         action.prepare(call).map(Some)
     }
 

@@ -8,7 +8,6 @@ use declic_actions::secret::Secret;
 use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 use serde_json::{Map, Value, json};
 
-use super::key::call_key;
 use super::plan::{Standing, called};
 use crate::event::Event;
 use crate::journal::record::{Place, RunRecord, StepLabel};
@@ -74,14 +73,7 @@ pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, p
 }
 
 /// The call of a step, rendered and resolved.
-pub fn call(
-    step: &Step,
-    place: Place,
-    run: &RunRecord,
-    environment: &Environment,
-    offer: &Offer,
-    origin: Origin,
-) -> Result<Call, Why> {
+pub fn call(step: &Step, key: String, environment: &Environment, offer: &Offer, origin: Origin) -> Result<Call, Why> {
     let rendered = step.with.render(environment).map_err(|error| evaluation(&error, "`with`"))?;
     let params = match rendered {
         // A parameter whose value is missing is a parameter that is not given.
@@ -91,7 +83,7 @@ pub fn call(
     };
     let target = setting(&params, "target", &offer.targets)?;
     let connection = setting(&params, "connection", &offer.connections)?;
-    Ok(Call { key: call_key(run, place), params, target, connection, origin })
+    Ok(Call { key, params, target, connection, origin })
 }
 
 fn setting(params: &Map<String, Value>, kind: &str, offered: &BTreeMap<String, Value>) -> Result<Option<Value>, Why> {

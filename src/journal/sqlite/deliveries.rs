@@ -7,7 +7,8 @@ use super::rows::word;
 use super::writer::{Fault, Session};
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    Appended, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, RunState, StepState, Subject, Verdict,
+    Appended, AttemptState, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, RunState, StepState, Subject,
+    Verdict,
 };
 use crate::rules::model::RuleFile;
 
@@ -93,7 +94,8 @@ fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<
     Ok(())
 }
 
-/// What its steps did stays done; the step that failed is made anew under the same key, and what follows a failure belongs to a new round.
+/// What its steps did stays done, and what follows a failure belongs to a new round. The step that failed is made anew; if it was given up
+/// while it might have worked, from what it had saved.
 fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
     let connection = session.connection;
     connection
@@ -104,11 +106,13 @@ fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fa
         .execute(params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
     connection
         .prepare_cached(
-            "UPDATE steps SET state = ?2, intent = NULL, saved = NULL, why = NULL, finished_at = NULL
+            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, finished_at = NULL,
+                saved = CASE (SELECT a.state FROM attempts a WHERE a.run = ?1 AND a.step_round = 0 AND a.phase = 'steps'
+                               AND a.step = steps.number ORDER BY a.number DESC LIMIT 1) WHEN ?4 THEN NULL ELSE saved END
              WHERE run = ?1 AND round = 0 AND phase = 'steps' AND state = ?3
                AND number = (SELECT max(number) FROM steps WHERE run = ?1 AND round = 0 AND phase = 'steps')",
         )?
-        .execute(params![run, StepState::Waiting.word(), StepState::Failed.word()])?;
+        .execute(params![run, StepState::Waiting.word(), StepState::Failed.word(), AttemptState::Failed.word()])?;
     Ok(())
 }
 

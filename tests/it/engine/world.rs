@@ -80,9 +80,22 @@ pub struct World {
     pub report: &'static Do,
     pub metrics: Arc<Metrics>,
     pub observer: Observer,
+    pub clients: Clients,
+    pub offer: Offer,
     rules: Arc<ArcSwap<Index>>,
     all: Arc<Vec<Arc<Rule>>>,
     folder: tempfile::TempDir,
+}
+
+/// Clients that reach nothing.
+fn idle() -> Clients {
+    let http = Http::new(HttpSettings::default()).expect("a client");
+    Clients {
+        google: Google::new(http.clone(), GoogleSettings::default(), || 0).expect("settings are right"),
+        github: GitHub::new(http.clone(), GitHubSettings { api_url: "https://api.github.com".to_owned(), token: None })
+            .expect("settings are right"),
+        http,
+    }
 }
 
 pub fn policy() -> Policy {
@@ -102,6 +115,8 @@ impl World {
             report: Do::new("github/deployment"),
             metrics: Arc::new(Metrics::new()),
             observer: Observer::default(),
+            clients: idle(),
+            offer: Offer::default(),
             rules: Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(set)))),
             all,
             folder,
@@ -113,10 +128,10 @@ impl World {
     }
 
     pub fn start_with(&self, policy: Policy) -> Engine {
-        let http = Http::new(HttpSettings::default()).expect("a client");
         let entry = Entry { name: "tests".to_owned(), path: "/hooks/tests".to_owned(), methods: &["POST"], body_limit: 1 << 20 };
         let all = Arc::clone(&self.all);
-        let actions: &'static [&'static dyn Action] = Vec::leak(vec![self.action as &dyn Action, self.report as &dyn Action]);
+        let actions: &'static [&'static dyn Action] =
+            Vec::leak([&[self.action as &dyn Action, self.report as &dyn Action], declic_actions::kinds::ALL].concat());
         Engine::start(EngineParts {
             journal: Arc::clone(&self.journal),
             sources: BTreeMap::from([("tests".to_owned(), Arc::new(Bodies(entry)) as Arc<dyn Source>)]),
@@ -126,13 +141,8 @@ impl World {
                 _ => Err("unknown files".to_owned()),
             }),
             actions,
-            clients: Clients {
-                google: Google::new(http.clone(), GoogleSettings::default(), || 0).expect("settings are right"),
-                github: GitHub::new(http.clone(), GitHubSettings { api_url: "https://api.github.com".to_owned(), token: None })
-                    .expect("settings are right"),
-                http,
-            },
-            offer: Offer::default(),
+            clients: self.clients.clone(),
+            offer: self.offer.clone(),
             secrets: BTreeMap::new(),
             metrics: Arc::clone(&self.metrics),
             public_url: Some("https://declic.example".to_owned()),
@@ -150,7 +160,7 @@ impl World {
     /// As if the process had died: the engine stops where it is, and the store is opened anew.
     pub async fn crash(self, engine: Engine) -> Self {
         drop(engine);
-        let Self { mut journal, action, report, metrics, observer, rules, all, folder } = self;
+        let Self { mut journal, action, report, metrics, observer, clients, offer, rules, all, folder } = self;
         // Aborted tasks let go of the store when the runtime gets to them.
         let deadline = Instant::now() + Duration::from_secs(5);
         while Arc::get_mut(&mut journal).is_none() {
@@ -159,7 +169,7 @@ impl World {
         }
         drop(journal);
         let journal = open(folder.path());
-        Self { journal, action, report, metrics, observer, rules, all, folder }
+        Self { journal, action, report, metrics, observer, clients, offer, rules, all, folder }
     }
 
     /// Appends a delivery with this event. Answers our id.
