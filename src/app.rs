@@ -38,6 +38,8 @@ const PROBE_EVERY: Duration = Duration::from_secs(10);
 pub struct Service {
     front: Arc<Front>,
     engine: Engine,
+/// The same while it does not.
+const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
     observer: Observer,
     journal: Arc<Sqlite>,
     /// Watches the rule files and the store; ends with the service.
@@ -80,7 +82,10 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         sources,
         journal: journal.clone(),
         metrics,
-        readiness: Arc::new(move || readiness(&rules, store_works.load(Ordering::Relaxed))),
+        readiness: {
+            let journal = journal.clone();
+            Arc::new(move || readiness(&rules, store_works.load(Ordering::Relaxed) && journal.works()))
+        },
         wake: {
             let dispatch = engine.dispatch();
             let observer = observer.clone();
@@ -242,7 +247,7 @@ async fn probe(journal: Arc<Sqlite>, works: Arc<AtomicBool>) {
             Ok(()) if !before => info!("ready again: the store takes writes"),
             _ => {}
         }
-        tokio::time::sleep(PROBE_EVERY).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -250,6 +255,7 @@ fn readiness(rules: &Rules, store_works: bool) -> Readiness {
     let set = rules.current().load();
     let detail = json!({
         "store": if store_works { "takes writes" } else { "does not take writes" },
+        let pause = if outcome.is_ok() { PROBE_EVERY } else { PROBE_DOWN_EVERY };
         "rules": { "revision": set.rules().revision, "count": set.rules().rules.len(), "fault": rules.fault() },
     });
     Readiness { ready: store_works, detail }

@@ -120,4 +120,7 @@ pub trait Journal: Send + Sync {
 
     /// Fails if the store cannot take deliveries at this moment.
     async fn probe(&self) -> Result<(), JournalError>;
+
+    /// Did the store take the last write? At once false after one that failed, true again after the next that works.
+    fn works(&self) -> bool;
 }

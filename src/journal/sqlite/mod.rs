@@ -282,6 +282,10 @@ impl Journal for Sqlite {
             .map_err(journal_error)
     }
 
+    fn works(&self) -> bool {
+        self.desk().works()
+    }
+
     async fn probe(&self) -> Result<(), JournalError> {
         let write = |session: &writer::Session<'_>| {
             session.connection.prepare_cached("UPDATE probe SET count = count + 1")?.execute([])?;

@@ -1,6 +1,7 @@
 //! The one thread that writes. Everything that waits when a transaction is built is committed together and answered after the commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -89,16 +90,22 @@ pub(super) struct Command {
 #[derive(Clone)]
 pub(super) struct Desk {
     commands: mpsc::Sender<Command>,
+    works: Arc<AtomicBool>,
 }
 
 impl Desk {
+    /// Did the last transaction succeed?
+    pub fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed) && !self.commands.is_closed()
+    }
+
     /// Does `work` inside the next transaction; answers after its commit. Waits for a place in the queue.
     pub async fn submit<T: Send + 'static>(
         &self,
         durability: Durability,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (command, answer) = command(durability, 0, work);
+        let (command, answer) = self.command(durability, 0, work);
         self.commands.send(command).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -110,36 +117,42 @@ impl Desk {
         size: usize,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (command, answer) = command(durability, size, work);
+        let (command, answer) = self.command(durability, size, work);
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Full,
             mpsc::error::TrySendError::Closed(_) => JournalError::Down("the store's writer has stopped".to_owned()),
         })?;
         answer.await.map_err(|_| stopped())?
     }
+
+    fn command<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        size: usize,
+        work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> (Command, oneshot::Receiver<Result<T, LedgerError>>) {
+        let (sender, receiver) = oneshot::channel();
+        let works = Arc::clone(&self.works);
+        let work: Work = Box::new(move |session| {
+            let result = match session {
+                Ok(session) => in_savepoint(session, work),
+                Err(error) => Err(Fault::Ledger(error.into())),
+            };
+            let store_failed = matches!(&result, Err(Fault::Sql(rusqlite::Error::SqliteFailure(..))));
+            // Whoever asked may have gone away; what was written stays written.
+            Box::new(move |commit| {
+                if store_failed {
+                    works.store(false, Ordering::Relaxed);
+                }
+                drop(sender.send(commit.map_err(LedgerError::from).and_then(|()| result.map_err(LedgerError::from))))
+            })
+        });
+        (Command { durability, size, work }, receiver)
+    }
 }
 
 fn stopped() -> LedgerError {
     JournalError::Down("the store's writer has stopped".to_owned()).into()
-}
-
-fn command<T: Send + 'static>(
-    durability: Durability,
-    size: usize,
-    work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
-) -> (Command, oneshot::Receiver<Result<T, LedgerError>>) {
-    let (sender, receiver) = oneshot::channel();
-    let work: Work = Box::new(move |session| {
-        let result = match session {
-            Ok(session) => in_savepoint(session, work),
-            Err(error) => Err(Fault::Ledger(error.into())),
-        };
-        // Whoever asked may have gone away; what was written stays written.
-        Box::new(move |commit| {
-            drop(sender.send(commit.map_err(LedgerError::from).and_then(|()| result.map_err(LedgerError::from))))
-        })
-    });
-    (Command { durability, size, work }, receiver)
 }
 
 /// A command that fails leaves nothing behind, and does not hurt those it shares the transaction with.
@@ -166,12 +179,16 @@ pub(super) struct Writer {
     durability: Option<Durability>,
     /// Why nothing is acknowledged, since when.
     down: Option<(String, Instant)>,
+    /// The same for others.
+    works: Arc<AtomicBool>,
 }
 
 impl Writer {
     pub fn new(connection: Connection, clock: Clock, faults: Faults, queue: usize) -> (Self, Desk) {
         let (sender, commands) = mpsc::channel(queue);
-        (Self { connection, commands, clock, faults, durability: None, down: None }, Desk { commands: sender })
+        let works = Arc::new(AtomicBool::new(true));
+        let desk = Desk { commands: sender, works: Arc::clone(&works) };
+        (Self { connection, commands, clock, faults, durability: None, down: None, works }, desk)
     }
 
     /// Until the last desk is gone.
@@ -204,6 +221,10 @@ impl Writer {
                 drop(self.connection.execute_batch("ROLLBACK"));
             }
             self.down = Some((why.clone(), Instant::now()));
+            // Before the answers: who is told of the failure must not find us ready.
+            self.works.store(false, Ordering::Relaxed);
+        } else {
+            self.works.store(true, Ordering::Relaxed);
         }
         for answer in answers {
             answer(result.clone().map_err(JournalError::Down));

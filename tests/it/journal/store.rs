@@ -28,9 +28,11 @@ async fn many_at_once_are_all_answered_and_all_kept() {
 async fn a_failed_commit_acknowledges_nobody_until_the_store_works_again() {
     let store = Store::sqlite();
     store.append("before").await;
+    assert!(store.journal.works());
     store.faults.fail(true);
     let (first, second) = tokio::join!(store.journal.append(delivery("d1")), store.journal.append(delivery("d2")));
     assert!(matches!(first, Err(JournalError::Down(_))) && matches!(second, Err(JournalError::Down(_))), "{first:?} {second:?}");
+    assert!(!store.journal.works(), "known at once");
     assert!(matches!(store.journal.probe().await, Err(JournalError::Down(_))));
     store.faults.fail(false);
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
@@ -38,6 +40,7 @@ async fn a_failed_commit_acknowledges_nobody_until_the_store_works_again() {
         assert!(std::time::Instant::now() < deadline, "the store comes back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert!(store.journal.works());
     assert!(matches!(store.append("d1").await, Appended::New { .. }), "what was not acknowledged was not kept");
     assert!(matches!(store.append("before").await, Appended::Duplicate { .. }));
 }
@@ -53,7 +56,10 @@ async fn a_full_disk_refuses_and_keeps_what_was_acknowledged() {
         let large = NewDelivery { body: Bytes::from(vec![b'x'; 100_000]), ..delivery(&format!("d{index}")) };
         match journal.append(large).await {
             Ok(appended) => kept.push(id_of(&appended).to_owned()),
-            Err(JournalError::Down(_)) => refused += 1,
+            Err(JournalError::Down(_)) => {
+                assert!(!journal.works(), "known at once");
+                refused += 1;
+            }
             Err(JournalError::Full) => panic!("the queue is not full"),
         }
     }
