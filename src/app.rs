@@ -31,7 +31,12 @@ use crate::sources::{self, Source};
 /// How long a secret may take to come from Secret Manager at the start.
 const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The store is asked this often whether it takes writes; each time it writes and syncs.
+/// How long the metadata server may take to name the project.
+const PROJECT_DEADLINE: Duration = Duration::from_secs(1);
+
+const USER_AGENT: &str = concat!("declic/", env!("CARGO_PKG_VERSION"));
+
+/// A store without traffic is asked this often whether it takes writes; each time it writes and syncs.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 
 /// A service that is ready to serve.
@@ -141,16 +146,24 @@ impl Service {
     }
 }
 
+/// The project to name in log lines: from the environment, on Cloud Run else from the metadata server. Best effort, it may not delay the start.
+pub async fn project(settings: &Settings) -> Option<String> {
+    if settings.project.is_some() || !settings.on_cloud_run {
+        return settings.project.clone();
+    }
+    let http = Http::new(HttpSettings { allow: allowed(settings), user_agent: USER_AGENT.to_owned() }).ok()?;
+    let metadata = GoogleSettings { metadata_host: settings.google.metadata_host.clone(), ..GoogleSettings::default() };
+    let google = Google::new(http, metadata, || Timestamp::now().seconds()).ok()?;
+    google.project(Instant::now() + PROJECT_DEADLINE).await.ok()
+}
+
 /// The folder that relative paths of the settings are relative to.
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
 async fn clients(settings: &mut Settings) -> Result<Clients, String> {
-    let http = Http::new(HttpSettings {
-        allow: allowed(settings),
-        user_agent: concat!("declic/", env!("CARGO_PKG_VERSION")).to_owned(),
-    })?;
+    let http = Http::new(HttpSettings { allow: allowed(settings), user_agent: USER_AGENT.to_owned() })?;
     let google = Google::new(http.clone(), google_settings(settings)?, || Timestamp::now().seconds())?;
     for (entry, name, previous) in settings.to_fetch() {
         let deadline = Instant::now() + SECRETS_DEADLINE;

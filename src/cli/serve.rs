@@ -49,8 +49,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         settings.listen = listen;
     }
     let level = if arguments.verbose { Level::DEBUG } else { Level::INFO };
-    telemetry::start(&Form::choose(settings.log, settings.on_cloud_run, None), level);
-    block_on(serve(settings))
+    block_on(async {
+        let project = app::project(&settings).await;
+        telemetry::start(&Form::choose(settings.log, settings.on_cloud_run, project), level);
+        serve(settings).await
+    })
 }
 
 async fn serve(settings: Settings) -> ExitCode {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use declic_actions::action::{Action, Failure, Intent, RESPONSE_URL, Repeat, Why};
 use declic_actions::secret::Secret;
 use tokio::sync::watch;
+use tracing::Level;
 
 use super::attempt::{Attempt, Came, Keeper, seconds};
-use super::leases::Held;
 use super::key::call_key;
+use super::leases::Held;
 use super::observe::Told;
 use super::plan::{Next, POISON, Standing, called, made};
 use super::shared::Shared;
@@ -282,7 +283,7 @@ impl Execution {
         let line = format!("{}; next attempt in {}", why.message, seconds(wait));
         let retrying = Change::Retrying { place, state: AttemptState::Retry, why };
         self.write(vec![retrying, Change::Waits { after: wait }]).await?;
-        self.told.clone().step(shown(&label(step), place)).say("retrying", line);
+        self.told.clone().step(shown(&label(step), place)).say_as(Level::WARN, "retrying", line);
         Ok(Turn::GivenBack)
     }
 
@@ -303,6 +304,7 @@ impl Execution {
         step: &Step,
         end: StepEnd,
     ) -> Result<Turn, LedgerError> {
+        let level = if matches!(end, StepEnd::Failed { .. }) { Level::ERROR } else { Level::INFO };
         let (name, counted, line) = match &end {
             StepEnd::Succeeded { outcome, found: false } => ("succeeded", "succeeded", outcome.summary.clone()),
             StepEnd::Succeeded { outcome, found: true } => {
@@ -316,7 +318,7 @@ impl Execution {
         changes.push(Change::Ended { place, label, end });
         self.write(changes).await?;
         self.count(step, counted);
-        self.told.clone().step(shown).say(name, line);
+        self.told.clone().step(shown).say_as(level, name, line);
         Ok(Turn::Next)
     }
 
@@ -403,7 +405,8 @@ fn over(shared: &Shared, run: &RunRecord, told: &Told, state: RunState, failure:
         Some(failure) => format!("{}: {}", state.word(), failure.message),
         None => state.word().to_owned(),
     };
-    told.say("finished", line);
+    let level = if matches!(state, RunState::Failed | RunState::Dead) { Level::ERROR } else { Level::INFO };
+    told.say_as(level, "finished", line);
 }
 
 fn label(step: &Step) -> StepLabel {

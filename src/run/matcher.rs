@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tracing::Level;
 
 use super::leases::Held;
 use super::reply;
@@ -37,11 +38,11 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
     } else {
         guarded(&shared, &delivery)
     };
-    let (name, line) = outcome(&decision);
+    let (level, name, line) = outcome(&decision);
     count(&shared, &decision);
     match shared.journal.decide(held.lease.clone(), decision).await {
         Ok(_) => {
-            told.say(name, line);
+            told.say_as(level, name, line);
             if shared.waiting.is_asked(&id)
                 && let Err(error) = reply::recall(&shared, &id).await
             {
@@ -149,14 +150,21 @@ fn group(rule: &Rule, event: &Event) -> Result<Option<Group>, String> {
     Ok(Some(Group { key, mode }))
 }
 
-fn outcome(decision: &Decision) -> (&'static str, String) {
+fn outcome(decision: &Decision) -> (Level, &'static str, String) {
     match &decision.verdict {
-        Verdict::Ignored => ("ignored", "no rule wants it".to_owned()),
-        Verdict::Rejected(why) => ("rejected", why.clone()),
-        Verdict::Failed(why) => ("failed", why.clone()),
+        Verdict::Ignored => (Level::INFO, "ignored", "no rule wants it".to_owned()),
+        Verdict::Rejected(why) => (Level::WARN, "rejected", why.clone()),
+        Verdict::Failed(why) => (Level::ERROR, "failed", why.clone()),
         Verdict::Runs(runs) => {
-            let names: Vec<&str> = runs.iter().map(|run| run.rule.as_str()).collect();
-            ("matched", names.join(", "))
+            let level = if runs.iter().any(|run| run.failure.is_some()) { Level::ERROR } else { Level::INFO };
+            let named: Vec<String> = runs
+                .iter()
+                .map(|run| match &run.failure {
+                    Some(failure) => format!("{} (failed: {})", run.rule, failure.message),
+                    None => run.rule.clone(),
+                })
+                .collect();
+            (level, "matched", named.join(", "))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tokio::sync::broadcast;
+use tracing::Level;
 
 use crate::clock::Timestamp;
 
@@ -89,16 +90,31 @@ impl Told {
 
     /// Says it to the log and to whoever listens.
     pub fn say(&self, name: &str, line: impl Into<String>) {
+        self.say_as(Level::INFO, name, line);
+    }
+
+    /// The same with a level: ERROR if something failed, WARN if it may yet go well or is the sender's doing.
+    pub fn say_as(&self, level: Level, name: &str, line: impl Into<String>) {
         let stage = Stage { name: name.to_owned(), line: line.into(), at: Timestamp::now(), ..self.stage.clone() };
-        tracing::info!(
-            delivery = %stage.delivery,
-            run = stage.run.as_deref(),
-            rule = stage.rule.as_deref(),
-            step = stage.step.as_deref(),
-            stage = %stage.name,
-            "{}",
-            stage.line
-        );
+        // The level is part of what `tracing` keeps of each place in the code, so each needs a place of its own.
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    delivery = %stage.delivery,
+                    run = stage.run.as_deref(),
+                    rule = stage.rule.as_deref(),
+                    step = stage.step.as_deref(),
+                    stage = %stage.name,
+                    "{}",
+                    stage.line
+                )
+            };
+        }
+        match level {
+            Level::ERROR => log!(error),
+            Level::WARN => log!(warn),
+            _ => log!(info),
+        }
         // Nobody may be listening.
         drop(self.observer.stages.send(stage));
     }

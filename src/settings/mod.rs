@@ -64,6 +64,8 @@ pub struct Settings {
     pub log: Log,
     /// Are we on Cloud Run? (`K_SERVICE`)
     pub on_cloud_run: bool,
+    /// The project we run in, for links from log lines to traces (`GOOGLE_CLOUD_PROJECT`); on Cloud Run the metadata server knows it, too.
+    pub project: Option<String>,
     /// Debug builds only: the journal write at which the process kills itself (`DECLIC_CRASH_AT`), for the crash test.
     pub crash_at: Option<u64>,
 }

@@ -109,6 +109,7 @@ impl Reader<'_> {
             workers: self.workers(section("workers")),
             log: self.log(section("log")),
             on_cloud_run: self.environment.get("K_SERVICE").is_some(),
+            project: self.environment.get("GOOGLE_CLOUD_PROJECT").filter(|project| !project.is_empty()),
             crash_at: self.environment.get("DECLIC_CRASH_AT").and_then(|at| at.parse().ok()).filter(|_| cfg!(debug_assertions)),
         }
     }

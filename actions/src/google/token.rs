@@ -110,6 +110,17 @@ impl Google {
         }
     }
 
+    /// The project this process runs in, as the metadata server says.
+    pub async fn project(&self, deadline: Instant) -> Result<String, Failure> {
+        let url = format!("http://{}/computeMetadata/v1/project/project-id", self.0.settings.metadata_host);
+        let request = Request::to(Method::GET, &url, deadline).header("metadata-flavor", "Google").metadata_server();
+        let answer = self.0.http.send(request).await.map_err(|error| error.into_failure("Google's metadata server"))?;
+        match std::str::from_utf8(&answer.body).map(str::trim) {
+            Ok(project) if is_project(project) => Ok(project.to_owned()),
+            _ => Err(Failure::last("unexpected", "Google's metadata server did not name a project")),
+        }
+    }
+
     async fn ask_metadata(&self, audience: Option<&str>, deadline: Instant) -> Result<Token, HttpError> {
         let base = format!("http://{}/computeMetadata/v1/instance/service-accounts/default", self.0.settings.metadata_host);
         let (path, name, value) = match audience {
@@ -196,6 +207,12 @@ impl Google {
             _ => Err(HttpError::BadAnswer("holds no ID token".into())),
         }
     }
+}
+
+/// Letters, digits, hyphens, and the domain in front of older ones.
+fn is_project(text: &str) -> bool {
+    let part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b':' | b'.');
+    !text.is_empty() && text.len() <= 100 && text.bytes().all(part)
 }
 
 fn access(answer: &Value) -> Result<Token, HttpError> {

@@ -72,3 +72,14 @@ async fn a_metadata_server_that_stumbles_is_worth_another_attempt() {
     assert!(matches!(failed, Err(Failure::Retry { .. })), "{failed:?}");
     actor.clients.google.access_token(None, soon()).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_metadata_server_names_the_project_within_its_deadline() {
+    let actor = Actor::new().await;
+    let project = actor.clients.google.project(Instant::now() + Duration::from_secs(1)).await;
+    assert_eq!(project.unwrap(), "acme-ops");
+    actor.world.identity.faults.slow(5_000);
+    let begun = Instant::now();
+    assert!(actor.clients.google.project(begun + Duration::from_millis(200)).await.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
