@@ -44,6 +44,8 @@ pub use worker::Policy;
 
 /// Old deliveries are looked for this often.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// And first so soon after the start: one that lives shorter than [`FORGET_EVERY`] has to forget, too, but serving comes first.
+const FORGET_FIRST: Duration = Duration::from_secs(3);
 /// So many are removed in one transaction: others wait for it.
 const FORGET_AT_ONCE: usize = 50;
 
@@ -160,8 +162,8 @@ impl Drop for Engine {
 }
 
 async fn forget(journal: Arc<dyn Journal>, keep: Duration) {
+    tokio::time::sleep(FORGET_FIRST).await;
     loop {
-        tokio::time::sleep(FORGET_EVERY).await;
         loop {
             match journal.forget(keep, FORGET_AT_ONCE).await {
                 Ok(removed) if removed == FORGET_AT_ONCE => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -172,5 +174,6 @@ async fn forget(journal: Arc<dyn Journal>, keep: Duration) {
                 }
             }
         }
+        tokio::time::sleep(FORGET_EVERY).await;
     }
 }
