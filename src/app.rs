@@ -38,13 +38,13 @@ const USER_AGENT: &str = concat!("declic/", env!("CARGO_PKG_VERSION"));
 
 /// A store without traffic is asked this often whether it takes writes; each time it writes and syncs.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// The same while it does not.
+const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
 
 /// A service that is ready to serve.
 pub struct Service {
     front: Arc<Front>,
     engine: Engine,
-/// The same while it does not.
-const PROBE_DOWN_EVERY: Duration = Duration::from_secs(1);
     observer: Observer,
     journal: Arc<Sqlite>,
     /// Watches the rule files and the store; ends with the service.
@@ -136,7 +136,7 @@ impl Service {
         };
         let stop = async {
             stop.await;
-            info!("stopping: nothing new is taken in, running steps get up to 10 seconds");
+            info!("stopping: nothing new is taken in, running steps get up to 8.5 seconds");
             stopped.notify_one();
         };
         // Both at once: the 10 seconds that Cloud Run gives are for the two together.
@@ -255,6 +255,7 @@ async fn probe(journal: Arc<Sqlite>, works: Arc<AtomicBool>) {
     loop {
         let outcome = journal.probe().await;
         let before = works.swap(outcome.is_ok(), Ordering::Relaxed);
+        let pause = if outcome.is_ok() { PROBE_EVERY } else { PROBE_DOWN_EVERY };
         match outcome {
             Err(why) if before => error!("not ready: {why}"),
             Ok(()) if !before => info!("ready again: the store takes writes"),
@@ -268,7 +269,6 @@ fn readiness(rules: &Rules, store_works: bool) -> Readiness {
     let set = rules.current().load();
     let detail = json!({
         "store": if store_works { "takes writes" } else { "does not take writes" },
-        let pause = if outcome.is_ok() { PROBE_EVERY } else { PROBE_DOWN_EVERY };
         "rules": { "revision": set.rules().revision, "count": set.rules().rules.len(), "fault": rules.fault() },
     });
     Readiness { ready: store_works, detail }

@@ -22,7 +22,7 @@ Examples:
   declic serve --config /etc/declic/declic.yaml --listen 0.0.0.0:8080
 
 Rule files are read again when they change, and on SIGHUP; faulty ones are not taken. SIGTERM and SIGINT stop it: running steps get
-up to 10 seconds, and what is not finished goes on at the next start.")]
+up to 8.5 seconds, and what is not finished goes on at the next start.")]
 pub struct Arguments {
     /// The operator's settings
     #[arg(long, value_name = "FILE", default_value = "declic.yaml")]

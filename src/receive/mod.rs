@@ -60,7 +60,7 @@ impl Default for Limits {
             idle: Duration::from_secs(75),
             write: Duration::from_secs(30),
             buffered: 256 * 1024 * 1024,
-            drain: Duration::from_secs(9),
+            drain: Duration::from_millis(8500),
         }
     }
 }

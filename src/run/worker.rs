@@ -23,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After an error of the store.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// After the drain: a store that hangs must not hold up the end of the process, and leases end by themselves.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
 /// How an engine works.
 #[derive(Debug, Clone)]
 pub struct Policy {
@@ -30,7 +33,7 @@ pub struct Policy {
     pub workers: usize,
     /// How long a worker may be silent before others take its work on.
     pub lease: Duration,
-    /// How long running steps have when the process is told to stop.
+    /// How long running steps have when the process is told to stop. Giving back the rest comes on top, within [`GIVE_BACK`].
     pub drain: Duration,
     /// Finished deliveries older than this are removed; none keeps them for ever.
     pub keep: Option<Duration>,
@@ -38,7 +41,7 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_secs(10), keep: None }
+        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_millis(8500), keep: None }
     }
 }
 
@@ -160,11 +163,16 @@ impl Worker {
         self.matching.shutdown().await;
         self.hurried.shutdown().await;
         self.running.shutdown().await;
-        for lease in leases {
-            if let Err(error) = self.shared.journal.release(lease).await {
-                // A step that ended between the two is not ours any more.
-                tracing::debug!(%error, "a lease could not be given back");
+        let give_back = async {
+            for lease in leases {
+                if let Err(error) = self.shared.journal.release(lease).await {
+                    // A step that ended between the two is not ours any more.
+                    tracing::debug!(%error, "a lease could not be given back");
+                }
             }
+        };
+        if tokio::time::timeout(GIVE_BACK, give_back).await.is_err() {
+            tracing::warn!("the store did not take all of them back in time: their leases have to end");
         }
     }
 }
