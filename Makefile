@@ -43,7 +43,7 @@ fuzz: ## Fuzz the rule language, FUZZ_SECONDS (120) for each of four targets; ne
 	  mkdir -p "$(FUZZ_FOUND)/$$target" && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target "$(FUZZ_FOUND)/$$target" corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 || exit 1; done
 
-fuzz-smoke: ## The same functions over the committed corpus and a few seconds of mutations (part of make test)
+fuzz-smoke: ## The same over the committed corpus and seconds of mutations, as make test does (DECLIC_FUZZ_SECONDS=60)
 	$(CARGO) test --test it fuzz
 
 bench: bench-accept ## Measure matching, memory per rule, what reasons cost, checking, and accepting beside a peer (docs/benchmarks.md)

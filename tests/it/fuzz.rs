@@ -11,8 +11,12 @@ use rand::{Rng, SeedableRng};
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
-/// How long each target is fed with mutations.
-const TIME: Duration = Duration::from_secs(2);
+/// How long each target is fed with mutations: `DECLIC_FUZZ_SECONDS`, or 2 seconds.
+#[expect(clippy::disallowed_methods, reason = "how long it goes on is told to the test run, not to the service")]
+fn time() -> Duration {
+    let told = std::env::var("DECLIC_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(told.unwrap_or(2))
+}
 
 /// Longer inputs are cut: many small ones find more.
 const LONGEST: usize = 4096;
@@ -122,7 +126,7 @@ fn feed(name: &str, target: fn(&[u8])) {
     };
     corpus.iter().for_each(|bytes| hold(bytes));
     let mut random = StdRng::seed_from_u64(0x0dec_11c0);
-    let until = Instant::now() + TIME;
+    let until = Instant::now() + time();
     let mut inputs = 0;
     while Instant::now() < until {
         hold(&mutated(&mut random, &corpus));
