@@ -126,8 +126,8 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     match report {
         Ok(report) => {
             match arguments.format {
-                Format::Text => print!("{}", text(&report, Paint::new(colour()))),
-                Format::Json => println!("{:#}", document(&report)),
+                Format::Text => out!("{}", text(&report, Paint::new(colour()))),
+                Format::Json => outln!("{:#}", document(&report)),
             }
             ExitCode::SUCCESS
         }

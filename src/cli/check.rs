@@ -206,27 +206,27 @@ impl<'a> Report<'a> {
         let sources = self.sources();
         match format {
             Format::Text => self.text(&sources),
-            Format::Github => print!("{}", diagnostic::github(&self.faults, &sources)),
-            Format::Sarif => println!("{:#}", diagnostic::sarif(&self.faults, &sources)),
+            Format::Github => out!("{}", diagnostic::github(&self.faults, &sources)),
+            Format::Sarif => outln!("{:#}", diagnostic::sarif(&self.faults, &sources)),
             Format::Json => {
                 let files: Vec<_> =
                     self.files.iter().zip(&self.checked).map(|(file, checked)| summary(&file.path, checked)).collect();
-                println!("{:#}", json!({ "files": files, "diagnostics": diagnostic::json(&self.faults, &sources) }));
+                outln!("{:#}", json!({ "files": files, "diagnostics": diagnostic::json(&self.faults, &sources) }));
             }
         }
     }
 
     fn text(&self, sources: &[Source<'_>]) {
-        let show = |faults: &[Diagnostic]| print!("{}", diagnostic::render(faults, sources, colour()));
+        let show = |faults: &[Diagnostic]| out!("{}", diagnostic::render(faults, sources, colour()));
         if self.with_settings {
             let faults = &self.operator.faults;
             show(faults);
             let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
-            println!("{}: {errors} errors, {} warnings", self.operator.path, faults.len() - errors);
+            outln!("{}: {errors} errors, {} warnings", self.operator.path, faults.len() - errors);
         }
         for (file, checked) in self.files.iter().zip(&self.checked) {
             show(&checked.diagnostics);
-            println!("{}: {}", file.path, counts(checked));
+            outln!("{}: {}", file.path, counts(checked));
         }
         if self.operator.settings.is_none() && !self.settings_wrong {
             eprintln!("declic: without declic.yaml (--config) names of targets, connections and sources were not checked");

@@ -110,7 +110,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     };
     match shown {
         Ok(Some(text)) => {
-            print!("{text}");
+            out!("{text}");
             ExitCode::SUCCESS
         }
         Ok(None) => complain(

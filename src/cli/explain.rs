@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     match explained(arguments, environment) {
         Ok(played) => {
             match arguments.format {
-                Format::Text => print!("{}", shown(&played, Paint::new(colour()))),
+                Format::Text => out!("{}", shown(&played, Paint::new(colour()))),
                 Format::Json => {
                     let calls: Vec<Value> = played
                         .calls
@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
                         .collect();
                     let document =
                         json!({ "traces": played.traces, "calls": calls, "reply": played.reply, "faults": played.faults });
-                    println!("{document:#}");
+                    outln!("{document:#}");
                 }
             }
             ExitCode::SUCCESS

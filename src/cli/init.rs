@@ -48,9 +48,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Err(error) = write(&path, text) {
             return complain(WRONG, format_args!("{}: {error}", path.display()));
         }
-        println!("wrote {}", path.display());
+        outln!("wrote {}", path.display());
     }
-    println!("{}", include_str!("init/next.txt").trim_end());
+    outln!("{}", include_str!("init/next.txt").trim_end());
     ExitCode::SUCCESS
 }
 

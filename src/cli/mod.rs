@@ -8,6 +8,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::settings::Environment;
 
+#[macro_use]
+mod output;
+
 mod backtest;
 mod check;
 mod deliveries;
@@ -96,7 +99,9 @@ pub fn main() -> ExitCode {
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "declic", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "declic", &mut script);
+            out!("{}", String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
     }

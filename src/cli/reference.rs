@@ -37,7 +37,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         if let Err(error) = written {
             return complain(WRONG, format_args!("{}: {error}", path.display()));
         }
-        println!("wrote {}", path.display());
+        outln!("wrote {}", path.display());
     }
     if stale.is_empty() {
         return ExitCode::SUCCESS;

@@ -33,6 +33,6 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Files::Rules => schema::rules(),
         Files::Config => schema::config(),
     };
-    print!("{}", schema::text(&schema));
+    out!("{}", schema::text(&schema));
     ExitCode::SUCCESS
 }

@@ -52,10 +52,10 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     };
     match block_on(send(prepared)) {
         Ok(response) => {
-            println!("{}", response.status);
+            outln!("{}", response.status);
             let body = String::from_utf8_lossy(&response.body);
             if !body.trim().is_empty() {
-                println!("{}", body.trim_end());
+                outln!("{}", body.trim_end());
             }
             ExitCode::from(if (200..300).contains(&response.status) { 0 } else { WRONG })
         }

@@ -85,7 +85,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     match arguments.format {
         Format::Text => text(&tested),
         Format::Json => json_document(&tested),
-        Format::Junit => print!("{}", junit(&tested)),
+        Format::Junit => out!("{}", junit(&tested)),
     }
     let failed = tested.iter().any(|file| file.wrong.is_some() || file.results.iter().any(|(_, verdict)| !verdict.passed()));
     ExitCode::from(if failed { WRONG } else { 0 })
@@ -96,23 +96,23 @@ fn text(tested: &[Tested]) {
     let paint = Paint::new(colour());
     for file in tested {
         if let Some(wrong) = &file.wrong {
-            print!("{wrong}");
+            out!("{wrong}");
         }
-        println!("{}: {}", file.path, file.counts);
+        outln!("{}: {}", file.path, file.counts);
         for (case, verdict) in &file.results {
             if verdict.passed() {
                 passed += 1;
-                println!("  {}    {}", paint.green("ok"), printable(&case.name));
+                outln!("  {}    {}", paint.green("ok"), printable(&case.name));
                 continue;
             }
             failed += 1;
-            println!("  {}  {}  ({})", paint.red("FAIL"), printable(&case.name), case.place);
+            outln!("  {}  {}  ({})", paint.red("FAIL"), printable(&case.name), case.place);
             for line in verdict.differences.iter().flat_map(|difference| difference.lines()) {
-                println!("          {}", printable(line));
+                outln!("          {}", printable(line));
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    outln!("{passed} passed, {failed} failed");
 }
 
 fn json_document(tested: &[Tested]) {
@@ -129,7 +129,7 @@ fn json_document(tested: &[Tested]) {
             json!({ "file": file.path, "tests": tests, "wrong": file.wrong })
         })
         .collect();
-    println!("{:#}", json!({ "files": files }));
+    outln!("{:#}", json!({ "files": files }));
 }
 
 fn junit(tested: &[Tested]) -> String {

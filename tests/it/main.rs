@@ -20,6 +20,7 @@ mod journal;
 mod kinds;
 mod listings;
 mod matching;
+mod output;
 mod push_decisions;
 mod receive;
 mod reference;
