@@ -142,9 +142,20 @@ impl<'o, W: Write> Screen<'o, W> {
         let config = settings.display();
         self.line("");
         self.line("It stays up; end it with Ctrl-C. Look further:");
-        self.line(&format!("  declic deliveries show {} --config {config}", verdict.delivery));
-        self.line(&format!("  declic runs list --config {config}"));
-        self.line(&format!("  declic check {}", settings.with_file_name("rules.yaml").display()));
+        let declic = this_command();
+        self.line(&format!("  {declic} deliveries show {} --config {config}", verdict.delivery));
+        self.line(&format!("  {declic} runs list --config {config}"));
+        self.line(&format!("  {declic} check {}", settings.with_file_name("rules.yaml").display()));
         self.line(&format!("  http://{address}/readyz    http://{address}/metrics"));
     }
+}
+
+/// The running command as it can be typed in the current folder; whoever builds it has it on no path.
+fn this_command() -> String {
+    let Ok(command) = std::env::current_exe() else { return "declic".to_owned() };
+    let here = std::env::current_dir().ok();
+    let below = here.as_deref().and_then(|here| command.strip_prefix(here).ok());
+    let typed = below.map_or_else(|| command.display().to_string(), |below| format!("./{}", below.display()));
+    let plain = |character: char| character.is_alphanumeric() || "/._-+".contains(character);
+    if typed.chars().all(plain) { typed } else { format!("'{}'", typed.replace('\'', "'\\''")) }
 }

@@ -37,6 +37,22 @@ fn the_demo_shows_every_stage_and_ends_well() {
     assert!(shown.contains(r#"(event.branch = "main", decided by "main")"#), "it does not say why the rule matched:\n{shown}");
 }
 
+#[tokio::test]
+async fn the_commands_to_look_further_can_be_typed_as_they_stand() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let demo = Demo::prepare(folder.path(), ([127, 0, 0, 1], 0).into()).await.expect("the demo can be prepared");
+    let mut shown = Vec::new();
+    demo.run(&mut shown, false, Some(std::future::ready(()))).await.expect("the demo ends");
+    let shown = String::from_utf8(shown).expect("text");
+    let commands: Vec<_> = shown.lines().filter(|line| line.contains("--config") || line.contains(" check ")).collect();
+    assert_eq!(commands.len(), 3, "{shown}");
+    for line in commands {
+        // The process that runs here is this test; it is the path that is looked at.
+        let command = line.split_whitespace().next().unwrap_or_default();
+        assert!(command.contains('/') && Path::new(command).exists(), "{line}");
+    }
+}
+
 /// Runs the demo on a world that `spoil` has spoilt, and gives what is missing afterwards.
 async fn missing(spoil: impl FnOnce(&Demo)) -> Vec<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
