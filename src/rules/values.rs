@@ -48,8 +48,21 @@ pub fn value(positions: &mut impl Positions, node: &Node, expected: &Type, name:
             let message = format!("`{name}` must be {}, this is {}", described(inner), node.kind());
             let help = matches!(inner, Type::List(_)).then(|| "write a list: [a, b]".to_owned());
             positions.faults().error("type", node.span.clone(), message, help);
+            if holds_secret(inner) {
+                positions.faults().conceal(node.span.clone());
+            }
             None
         }
+    }
+}
+
+/// Is there a place for a secret in it? Then what stands there by mistake may be one.
+pub fn holds_secret(expected: &Type) -> bool {
+    match expected {
+        Type::Secret => true,
+        Type::Optional(inner) | Type::List(inner) | Type::Map(inner) => holds_secret(inner),
+        Type::Object(fields) => fields.values().any(holds_secret),
+        _ => false,
     }
 }
 
@@ -97,6 +110,9 @@ fn object(
         let Some(expected) = fields.get(&entry.key) else {
             let help = did_you_mean(&entry.key, fields.keys().map(String::as_str));
             unknown_key(positions.faults(), &format!("`{name}`"), entry, help);
+            if fields.values().any(holds_secret) {
+                positions.faults().conceal(entry.value.span.clone());
+            }
             whole = false;
             continue;
         };

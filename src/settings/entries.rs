@@ -11,7 +11,7 @@ use crate::rules::shapes;
 use crate::rules::suggest::did_you_mean;
 use crate::rules::template::Template;
 use crate::rules::types::Type;
-use crate::rules::values::{Positions, literal, not_a, unknown_key, value};
+use crate::rules::values::{Positions, holds_secret, literal, not_a, unknown_key, value};
 use crate::rules::yaml::{Entry, Node, Scalar};
 
 /// What an operator may call an entry: rules name it, and it becomes a label of metrics.
@@ -44,6 +44,7 @@ impl Positions for Plainly<'_> {
                 .or_else(|| Some("name an entry of `secrets:`; the value itself never stands in this file".to_owned()));
             // The text may be the secret itself, so it is not repeated.
             self.faults.error("name", node.span.clone(), format!("`{name}` does not name an entry of `secrets:`"), help);
+            self.faults.conceal(node.span.clone());
             return None;
         }
         literal(self.faults, node, scalar, expected, name).map(Template::literal)
@@ -114,9 +115,20 @@ fn fields(
         let Some(expected) = types.get(&entry.key) else {
             let help = did_you_mean(&entry.key, types.keys().map(String::as_str));
             unknown_key(plainly.faults, &format!("the type `{kind}`"), entry, help);
+            if types.values().any(holds_secret) {
+                plainly.faults.conceal(entry.value.span.clone());
+            }
             whole = false;
             continue;
         };
+        if matches!(entry.key.as_str(), "url" | "base-url") && holds_credential(entry) {
+            let message = format!("`{}` holds a credential", entry.key);
+            let help = "put the credential into `auth:`; addresses are shown in logs and listings".to_owned();
+            plainly.faults.error("plain-secret", entry.value.span.clone(), message, Some(help));
+            plainly.faults.conceal(entry.value.span.clone());
+            whole = false;
+            continue;
+        }
         match value(plainly, &entry.value, expected, &entry.key) {
             Some(Template::Literal(value)) => {
                 checked.insert(entry.key.clone(), value);
@@ -135,6 +147,19 @@ fn fields(
     }
     whole &= one_way(plainly.faults, entries, types);
     whole.then_some(checked)
+}
+
+/// Words in the name of a query parameter that is a credential.
+const CREDENTIALS: &[&str] = &["key", "token", "secret", "password", "passwd", "pwd", "auth", "signature", "credential"];
+
+/// An address with a user, or with a query parameter that is called like a credential.
+fn holds_credential(entry: &Entry) -> bool {
+    let Some(url) = entry.value.scalar().and_then(|scalar| url::Url::parse(&scalar.text).ok()) else { return false };
+    let is_credential = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        matches!(name.as_str(), "sig" | "code" | "pass") || CREDENTIALS.iter().any(|word| name.contains(word))
+    };
+    !url.username().is_empty() || url.password().is_some() || url.query_pairs().any(|(name, _)| is_credential(&name))
 }
 
 /// `auth:` with several ways in it would leave open which one counts.

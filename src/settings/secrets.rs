@@ -56,6 +56,7 @@ fn reference(faults: &mut Faults, entry: &Entry, folder: &Path) -> Option<Secret
         let message = format!("`{}` must say where the value is, not the value itself", entry.key);
         let help = "{ from: env, name: VARIABLE }, { from: file, path: /run/secrets/x } or { from: gcp-secret, name: projects/P/secrets/S }";
         faults.error("plain-secret", entry.value.span.clone(), message, Some(help.to_owned()));
+        faults.conceal(entry.value.span.clone());
         return None;
     }
     let owner = format!("the secret `{}`", entry.key);

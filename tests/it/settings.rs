@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use declic::rules::diagnostic::position;
+use declic::rules::diagnostic::{Source, position};
 use declic::settings::{Environment, Mode, Settings, load, read};
 
 const FILE: &str = "declic.yaml";
@@ -243,4 +243,39 @@ fn the_default_store_goes_where_state_belongs() {
     let given = declic::settings::Environment::given([("STATE_DIRECTORY", "var/lib/declic")]);
     assert_eq!(path(&beside), std::path::Path::new("etc/declic.db"));
     assert_eq!(path(&given), std::path::Path::new("var/lib/declic/declic.db"));
+}
+
+#[test]
+fn an_address_with_a_credential_in_it_is_refused() {
+    let start = "version: 1\nconnections:\n  a: { type: dialogflow-fulfillment, url: \"";
+    for address in ["https://u:p@bot.example/", "https://bot.example/?api_key=x", "https://bot.example/?v=1&access-token=x"] {
+        let advice = "put the credential into `auth:`; addresses are shown in logs and listings";
+        check(&format!("{start}{address}\" }}\n"), &[&format!("3:43 plain-secret: `url` holds a credential ({advice})")]);
+    }
+    check(&format!("{start}https://bot.example/?version=2\" }}\n"), &[]);
+    let found = faults("version: 1\nconnections:\n  a: { type: http, base-url: \"https://token@api.example\" }\n");
+    assert!(found.len() == 1 && found[0].contains("`base-url` holds a credential"), "{found:?}");
+}
+
+#[test]
+fn a_value_where_the_name_of_a_secret_belongs_is_not_shown() {
+    let value = "ghp_0123456789abcdef";
+    for text in [
+        format!("version: 1\ngithub: {{ token: {value} }}\n"),
+        format!("version: 1\ngithub: {{ tokne: \"{value}\" }}\n"),
+        format!("version: 1\nsecrets:\n  a: {value}\n"),
+        format!("version: 1\nsources:\n  gh: {{ type: github, secret: {value}, pth: /x }}\n"),
+        format!("version: 1\nconnections:\n  a: {{ type: http, base-url: \"https://x.example\", auth: {value} }}\n"),
+        format!(
+            "version: 1\nconnections:\n  a: {{ type: http, base-url: \"https://x.example\", auth: {{ bearer: {value} }} }}\n"
+        ),
+        format!("version: 1\nconnections:\n  a: {{ type: http, base-url: \"https://{value}@x.example\" }}\n"),
+        format!("version: 1\nsources:\n  gh:\n    type: github\n    secret: |\n      {value}\n      {value}\n    pth: /é\n"),
+    ] {
+        let (_, found) = read(Path::new(FILE), &text, Mode::Names, &Environment::given([]));
+        assert!(!found.is_empty(), "{text}");
+        let shown = declic::rules::diagnostic::render(&found, &[Source { path: FILE, text: &text }], false);
+        assert!(!shown.contains("0123456789"), "{text}\n{shown}");
+        assert!(shown.contains('…'), "{text}\n{shown}");
+    }
 }

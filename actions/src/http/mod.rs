@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 pub use error::{HttpError, retry_after};
 pub use guard::{Guard, Passage, Refused, refuse_address};
 pub use http::{HeaderMap, Method};
-pub use request::{Request, Response};
+pub use request::{Request, Response, shown_url};
 pub use resolve::{Lookup, SystemLookup};
 pub use url::Url;
 

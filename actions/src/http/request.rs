@@ -243,6 +243,17 @@ impl Response {
     }
 }
 
+/// An address as people may see it: scheme, host and path. User, query and fragment can hold credentials or personal data.
+pub fn shown_url(url: &Url) -> String {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown.set_fragment(None);
+    // Addresses that cannot have a user, such as `data:`, have none to take away.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.into()
+}
+
 /// Something from outside, cut and cleaned for a message.
 pub(crate) fn shown(text: &str) -> String {
     let mut cleaned = String::new();

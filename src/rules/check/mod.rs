@@ -215,6 +215,7 @@ impl Positions for Templates<'_, '_> {
                 let message = format!("`{name}` is a secret and cannot be written into a rule file");
                 let help = "keep the value in the server's secret store and write ${{ secrets.name }}".to_owned();
                 self.checker.faults.error("plain-secret", node.span.clone(), message, Some(help));
+                self.checker.faults.conceal(node.span.clone());
                 None
             }
             _ if computed => match Template::scalar(&scalar.text, expected, self.scope) {

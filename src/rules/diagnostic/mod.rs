@@ -44,12 +44,23 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// Another place that matters (`first given here`).
     pub related: Option<(Range<usize>, String)>,
+    /// What may be a secret: excerpts show `…` there.
+    pub conceals: Option<Range<usize>>,
 }
 
 impl Diagnostic {
     /// An error without help.
     pub fn error(file: &str, code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, file: file.to_owned(), span, message: message.into(), help: None, related: None }
+        Self {
+            severity: Severity::Error,
+            code,
+            file: file.to_owned(),
+            span,
+            message: message.into(),
+            help: None,
+            related: None,
+            conceals: None,
+        }
     }
 
     /// The same with advice.
@@ -124,6 +135,13 @@ impl Faults {
         let mut fault = Diagnostic::error(&self.file, code, span, message);
         fault.help = help;
         self.found.push(fault);
+    }
+
+    /// The error added last may be about a secret that stands there: no excerpt shows it.
+    pub fn conceal(&mut self, span: Range<usize>) {
+        if let Some(last) = self.found.last_mut() {
+            last.conceals = Some(span);
+        }
     }
 
     /// Adds a warning, with advice if there is any.

@@ -124,3 +124,11 @@ async fn a_slow_endpoint_meets_the_deadline() {
     actor.world.dialogflow.faults.slow(5_000);
     assert_eq!(code(&actor.run(KIND, "d1-f-1", params()).await), ("timeout", true));
 }
+
+#[tokio::test]
+async fn what_a_dry_run_shows_holds_neither_user_nor_query_of_the_address() {
+    let mut actor = asker("es", Value::Null).await;
+    actor.connection.as_mut().unwrap()["url"] = "https://u5er:pa55@bot.example:8443/hook?key=s3cr3t#part".into();
+    let intent = actor.prepare(KIND, "d1-f-1", params()).unwrap();
+    assert_eq!(intent.summary, "ask https://bot.example:8443/hook about deploy.finished");
+}

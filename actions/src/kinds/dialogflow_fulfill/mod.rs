@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
-use crate::http::{HttpError, Method, Request};
+use crate::http::{HttpError, Method, Request, shown_url};
 use crate::kinds::auth::Auth;
 use crate::kinds::dialogflow_fulfill::shapes::{Flavor, Question};
 
@@ -72,10 +72,8 @@ impl Action for DialogflowFulfill {
         let given = given::params(&call);
         let connection = given::connection(&call, "dialogflow-fulfillment")?;
         let url = connection.text("url")?;
-        let is_web = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-        if !is_web {
-            return Err(invalid("`connection.url` is an http or https address"));
-        }
+        let address = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let address = address.ok_or_else(|| invalid("`connection.url` is an http or https address"))?;
         let flavor = match connection.one_of("flavor", &["es", "cx"])? {
             Some("cx") => Flavor::Cx,
             _ => Flavor::Es,
@@ -92,7 +90,7 @@ impl Action for DialogflowFulfill {
             language: connection.optional_text("language")?.unwrap_or("en"),
         };
         let request = flavor.request(&question);
-        let summary = format!("ask {url} about {intent}");
+        let summary = format!("ask {} about {intent}", shown_url(&address));
         let plan = Plan { url: url.to_owned(), flavor, request, auth: Auth::read(&connection)? };
         given::intent(call, &plan, summary)
     }

@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
-use crate::http::{HttpError, Method, Request, Response};
+use crate::http::{HttpError, Method, Request, Response, shown_url};
 use crate::kinds::auth::Auth;
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -97,7 +97,7 @@ impl Action for HttpRequest {
             expect: statuses(given.value("expect"))?,
             url,
         };
-        let summary = format!("{method} {}", plan.url);
+        let summary = format!("{method} {}", shown_url(&plan.url));
         given::intent(call, &plan, summary)
     }
 
