@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use declic::demo::stand_ins::{IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME, World};
-use declic::journal::record::{DeliveryState, Listing};
+use declic::journal::record::{DeliveryState, Listing, RunState};
 use declic::journal::sqlite::ReadOnly;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::Rng;
@@ -34,10 +34,15 @@ rules:
         with:
           target: web_staging
           image: europe-docker.pkg.dev/acme-build/web/web:${{ event.sha }}
-          health: { path: / }
+          health: { path: /, attempts: 2, every: 20ms }
+          rollback: true
       - uses: github/comment
         retry: { attempts: 5, wait: 100ms, max-wait: 1s }
         with: { body: "Staging runs ${{ short(event.sha) }}: ${{ steps.deploy.outputs.revision }}" }
+    on-failure:
+      - uses: github/comment
+        retry: { attempts: 5, wait: 100ms, max-wait: 1s }
+        with: { body: "Staging refused ${{ short(event.sha) }}: ${{ failure.code }}" }
     finally:
       - uses: github/status
         retry: { attempts: 5, wait: 100ms, max-wait: 1s }
@@ -167,12 +172,12 @@ impl Scene {
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
-    /// The count: every delivery had each of its effects exactly once.
-    fn count(&self) {
+    /// The count: every delivery had each of its effects exactly once. `deployed`: the states of each deployment, in alphabetical order.
+    fn count(&self, end: DeliveryState, deployed: [&str; 2]) {
         let store = ReadOnly::open(&self.store()).expect("the store opens");
         for record in store.deliveries(&Listing { limit: 100_000, ..Listing::default() }).expect("the store works") {
             let runs = store.runs_of(&record.id).expect("the store works");
-            assert_eq!(record.state, DeliveryState::Completed, "{record:?}\n{runs:?}\n{}", self.log());
+            assert_eq!(record.state, end, "{record:?}\n{runs:?}\n{}", self.log());
         }
         let mut revisions = self.world.cloud_run.ledger.effects_of("revision.created");
         assert_eq!(revisions.len(), self.deliveries.len(), "one revision for each delivery: {revisions:?}");
@@ -192,8 +197,18 @@ impl Scene {
             // GitHub itself marks earlier deployments of an environment inactive.
             states.retain(|state| state != "inactive");
             states.sort();
-            assert_eq!(states, ["in_progress", "success"], "of {sha}");
+            assert_eq!(states, deployed, "of {sha}");
         }
+        println!(
+            "killed {} times: {} deliveries acknowledged, 0 lost; {} revisions, comments, statuses and deployments made, 0 doubled",
+            self.kills,
+            self.deliveries.len(),
+            self.deliveries.len()
+        );
+    }
+
+    /// The revision of the last delivery serves.
+    fn last_serves(&self) {
         let last = &self.deliveries.last().expect("some were sent").sha;
         let comment = self.world.github.commit_comments(REPOSITORY, last);
         let allocation = self.world.cloud_run.allocation(SERVICE_NAME);
@@ -204,12 +219,15 @@ impl Scene {
             comment[0]["body"].as_str().is_some_and(|body| body.contains(serving[0])),
             "the last one serves: {allocation:?} {comment:?}"
         );
-        println!(
-            "killed {} times: {} deliveries acknowledged, 0 lost; {} revisions, comments, statuses and deployments made, 0 doubled",
-            self.kills,
-            self.deliveries.len(),
-            self.deliveries.len()
-        );
+    }
+
+    /// Everything was put back: the revision from before all deliveries serves, and no tag points to another.
+    fn nothing_changed(&self, before: &[(String, i64)]) {
+        assert_eq!(self.world.cloud_run.allocation(SERVICE_NAME), before);
+        let service = self.world.cloud_run.service(SERVICE_NAME).expect("it is there");
+        let tagged =
+            service["traffic"].as_array().is_some_and(|traffic| traffic.iter().any(|target| target.get("tag").is_some()));
+        assert!(!tagged, "{service}");
     }
 }
 
@@ -219,6 +237,12 @@ struct Process(Child);
 impl Process {
     fn is_dead(&mut self) -> bool {
         self.0.try_wait().expect("a child can be asked").is_some()
+    }
+
+    /// SIGTERM.
+    fn terminate(&self) {
+        let id = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).expect("our own child can be signalled");
     }
 
     /// SIGKILL: nothing is tidied up.
@@ -290,14 +314,14 @@ async fn crash_at_random_moments_loses_nothing_and_doubles_nothing() {
     let mut process = scene.spawn(None);
     assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
     process.kill();
-    scene.count();
+    scene.count(DeliveryState::Completed, ["in_progress", "success"]);
+    scene.last_serves();
     nothing_fell_over(scene.folder.path());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_at_every_journal_write_loses_nothing_and_doubles_nothing() {
-    let mut scene = Scene::new().await;
-    for write in 1.. {
+/// Dies at each of these writes of one delivery, a new delivery each, until one survives because it needs fewer.
+async fn die_at_writes(scene: &mut Scene, writes: impl Iterator<Item = u64>) {
+    for write in writes {
         assert!(write < 200, "there is an end to the writes of one delivery");
         scene.commit();
         let mut process = scene.spawn(Some(write));
@@ -313,6 +337,49 @@ async fn crash_at_every_journal_write_loses_nothing_and_doubles_nothing() {
         assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
         process.kill();
     }
-    scene.count();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_at_every_journal_write_loses_nothing_and_doubles_nothing() {
+    let mut scene = Scene::new().await;
+    die_at_writes(&mut scene, 1..).await;
+    scene.count(DeliveryState::Completed, ["in_progress", "success"]);
+    scene.last_serves();
     nothing_fell_over(scene.folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crash_while_an_unhealthy_revision_is_rolled_back_and_told_of_doubles_nothing() {
+    let mut scene = Scene::new().await;
+    let before = scene.world.cloud_run.allocation(SERVICE_NAME);
+    scene.world.cloud_run.unhealthy(500);
+    // Long enough that a delivery whose acknowledgement was cut off is sent again before it has failed: then it would be taken up again.
+    scene.world.cloud_run.operations_take(Duration::from_millis(300), 1);
+    die_at_writes(&mut scene, (1..).step_by(2)).await;
+    scene.count(DeliveryState::Failed, ["failure", "in_progress"]);
+    scene.nothing_changed(&before);
+    nothing_fell_over(scene.folder.path());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_is_over_within_ten_seconds_even_if_a_deploy_outlives_it() {
+    let mut scene = Scene::new().await;
+    scene.world.cloud_run.never_ready();
+    scene.commit();
+    let mut process = scene.spawn(None);
+    let end = Instant::now() + PATIENCE;
+    while scene.world.cloud_run.ledger.effects_of("revision.created").is_empty() {
+        assert!(Instant::now() < end && !process.is_dead(), "{}", scene.log());
+        scene.send().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let began = Instant::now();
+    process.terminate();
+    while !process.is_dead() {
+        assert!(began.elapsed() < Duration::from_secs(10), "{}", scene.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let store = ReadOnly::open(&scene.store()).expect("the store opens");
+    let runs = store.runs(&Listing { limit: 10, ..Listing::default() }).expect("the store works");
+    assert_eq!(runs[0].state, RunState::Waiting, "it was given back");
 }
