@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::github::GitHub;
 use crate::google::Google;
@@ -149,6 +150,41 @@ pub struct Context<'a> {
     pub progress: &'a dyn Progress,
     /// Secrets that the call's parameters or connection name, and no others.
     pub secrets: &'a BTreeMap<String, Secret>,
+    /// Says when the run is no longer wanted. An action that can put things back does so and fails with [`STOPPED`]; others go on.
+    pub stop: &'a Stop,
+}
+
+/// `code` of a step that ended early because its run was no longer wanted, with nothing left of it.
+pub const STOPPED: &str = "stopped";
+
+/// Is the run still wanted? Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// With the way to ask for it.
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Nobody will ever ask.
+    pub fn never() -> Self {
+        Self::new().1
+    }
+
+    /// Has somebody asked?
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Until somebody asks; for ever if nobody can any more.
+    pub async fn asked(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|asked| *asked).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 /// Progress inside one step: shown to people and kept for a restart.
@@ -234,6 +270,12 @@ pub trait Action: Send + Sync {
 
     /// Checks a rendered call and derives what `run` needs. Pure: serves check, explain, test and dry run alike.
     fn prepare(&self, call: Call) -> Result<Intent, Why>;
+
+    /// What the call has to itself while its step is open; of those that name the same, an older delivery never follows a newer one.
+    fn exclusive(&self, call: &Call) -> Option<String> {
+        let target = call.params.get("target").and_then(Value::as_str)?;
+        (self.spec().class == Class::Deploy).then(|| target.to_owned())
+    }
 
     /// Makes the effect, or goes on with it where an earlier attempt stopped.
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure>;

@@ -3,16 +3,18 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
-use super::{USAGE, WRONG, colour, complain, reasons, runs};
-use crate::journal::JournalError;
+use super::{USAGE, WRONG, block_on, colour, complain, reasons, runs};
 use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
-use crate::journal::sqlite::ReadOnly;
-use crate::matching::Trace;
+use crate::journal::sqlite::{ReadOnly, Sqlite};
+use crate::journal::{Journal, JournalError};
+use crate::matching::{Index, Trace};
 use crate::settings::{self, Environment, Mode};
+use crate::{reload, rule_files, sources};
 
 /// Arguments of `declic deliveries`.
 #[derive(clap::Args)]
@@ -21,8 +23,9 @@ use crate::settings::{self, Environment, Mode};
   declic deliveries list --state failed --limit 5
   declic deliveries show 06f3k9z2m8x1q             how it was verified, why each rule matched or did not, and what was done
   declic deliveries show 06f3k9z2m8x1q --body > push.json
+  declic deliveries replay 06f3k9z2m8x1q           as if it came in now: matched by the rules of today, with effects of its own
 
-The store is only read: this works while `declic serve` runs.")]
+All of this works while `declic serve` runs; what it is asked to do, it begins within a second.")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,6 +44,14 @@ enum Command {
         /// Print the raw body and nothing else
         #[arg(long)]
         body: bool,
+    },
+    /// Take a delivery in once more: the rules of today decide, and effects are made anew
+    Replay {
+        /// Our id of the delivery
+        id: String,
+        /// Only say what the rules of today would do with it
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -90,6 +101,58 @@ impl From {
         let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
         open(&loaded.settings.store.path)
     }
+
+    /// The same for changing it, beside the process that serves from it.
+    pub fn beside(&self, environment: &Environment) -> Result<Sqlite, String> {
+        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
+        Sqlite::beside(&loaded.settings.store.path).map_err(|error| error.to_string())
+    }
+}
+
+/// Status 1 if there is no such delivery.
+fn replay(id: &str, dry_run: bool, from: &From, environment: &Environment) -> ExitCode {
+    if dry_run {
+        return match rehearse(id, from, environment) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => complain(WRONG, why.trim_end()),
+        };
+    }
+    let journal = match from.beside(environment) {
+        Ok(journal) => journal,
+        Err(why) => return complain(USAGE, why.trim_end()),
+    };
+    match block_on(journal.replay(id)) {
+        Ok(new) => {
+            println!("{}", if from.format == Format::Json { json!({ "delivery": new }).to_string() } else { new });
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+/// What the rules of today make of a kept delivery, with all reasons.
+fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, String> {
+    let loaded = settings::load(&from.config, Mode::Resolved, environment).map_err(|unusable| unusable.render(false))?;
+    let settings = loaded.settings;
+    let store = open(&settings.store.path)?;
+    let delivery = store.delivery(id).map_err(|error| error.to_string())?.ok_or("there is no such delivery")?;
+    let wanted = settings.sources.iter().find(|source| source.name == delivery.content.source);
+    let wanted = wanted.ok_or_else(|| format!("there is no source `{}` any more", delivery.content.source))?;
+    let source = sources::build(wanted, &settings.secrets)?;
+    let folder = settings.file.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let files = rule_files::read(&folder, &settings.rules)?;
+    let index = Index::new(Arc::new(reload::rebuild(&files, &settings.offer)?));
+    let Some(event) = source.decode(&delivery, true)? else { return Ok("no rule can ask for this kind of event\n".to_owned()) };
+    let decisions = index.decide(&event);
+    if from.format == Format::Json {
+        return Ok(document(&json!({ "traces": decisions.traces })));
+    }
+    let paint = Paint::new(colour());
+    let reasons: String = decisions.traces.iter().map(|trace| reasons::render(trace, paint)).collect();
+    Ok(if reasons.is_empty() { "no rule is about this event of this source\n".to_owned() } else { reasons })
 }
 
 fn open(path: &Path) -> Result<ReadOnly, String> {
@@ -98,6 +161,9 @@ fn open(path: &Path) -> Result<ReadOnly, String> {
 
 /// Status 1 if there is no such delivery.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    if let Some(Command::Replay { id, dry_run }) = &arguments.command {
+        return replay(id, *dry_run, &arguments.from, environment);
+    }
     let store = match arguments.from.open(environment) {
         Ok(store) => store,
         Err(why) => return complain(USAGE, why.trim_end()),
@@ -106,7 +172,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         None => list(&store, &List::default(), arguments.from.format),
         Some(Command::List(which)) => list(&store, which, arguments.from.format),
         Some(Command::Show { id, body: true }) => return body(&store, id),
-        Some(Command::Show { id, body: false }) => show(&store, id, arguments.from.format),
+        Some(Command::Show { id, .. } | Command::Replay { id, .. }) => show(&store, id, arguments.from.format),
     };
     match shown {
         Ok(Some(text)) => {

@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::deliveries::{Format, From, document};
 use super::paint::{Paint, printable, table};
-use super::{USAGE, WRONG, colour, complain};
-use crate::journal::JournalError;
-use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, StepRecord};
+use super::{USAGE, WRONG, block_on, colour, complain};
+use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, Selection, StepRecord};
 use crate::journal::sqlite::ReadOnly;
+use crate::journal::{Journal, JournalError, LedgerError};
 use crate::run::plan::called;
 use crate::settings::Environment;
 
@@ -20,8 +21,12 @@ use crate::settings::Environment;
   declic runs                                      the newest ones
   declic runs list --state failed --rule deploy-staging
   declic runs show 06f3k9z2m8x1q-1                 every step and every attempt, with its reason
+  declic runs list --dead                          those that failed for good
+  declic runs retry 06f3k9z2m8x1q-1                again, at the step that failed
+  declic runs cancel 06f3k9z2m8x1q-1               stop it at its next safe point
+  declic runs redrive --dead --rule deploy-staging --since 1h
 
-The store is only read: this works while `declic serve` runs.")]
+All of this works while `declic serve` runs; what it is asked to do, it begins within a second.")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -38,10 +43,60 @@ enum Command {
         /// Id of the run: that of its delivery, and a number
         id: String,
     },
+    /// Do a run again that failed, was stopped or was not needed; what it did stays done
+    Retry {
+        /// Id of the run
+        id: String,
+    },
+    /// Stop a run at its next safe point
+    Cancel {
+        /// Id of the run
+        id: String,
+    },
+    /// Retry many
+    Redrive(Redrive),
+}
+
+#[derive(clap::Args)]
+struct Redrive {
+    /// Those that failed for good; nothing else can be redriven
+    #[arg(long, required = true)]
+    dead: bool,
+    /// Only those of this rule
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// Only those that failed within this time, such as 1h
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    since: Option<Duration>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    limit: usize,
+    /// Only say which
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `90s`, `15m`, `24h`, `7d`.
+pub fn length(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|seconds| *seconds > 0) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("write a number and s, m, h or d, such as 24h".to_owned()),
+    }
 }
 
 #[derive(clap::Args, Default)]
 struct List {
+    /// Only those that failed for good
+    #[arg(long, conflicts_with = "state")]
+    dead: bool,
     /// Only those in this state
     #[arg(long, value_name = "STATE", value_parser = states())]
     state: Option<String>,
@@ -62,6 +117,18 @@ fn states() -> clap::builder::PossibleValuesParser {
 
 /// Status 1 if there is no such run.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    let asked = match &arguments.command {
+        Some(Command::Retry { id }) => Some(Asked::Retry(id)),
+        Some(Command::Cancel { id }) => Some(Asked::Cancel(id)),
+        Some(Command::Redrive(which)) => Some(Asked::Redrive(which)),
+        _ => None,
+    };
+    if let Some(asked) = asked {
+        return match arguments.from.beside(environment) {
+            Ok(journal) => block_on(act(&journal, &asked)),
+            Err(why) => complain(USAGE, why.trim_end()),
+        };
+    }
     let store = match arguments.from.open(environment) {
         Ok(store) => store,
         Err(why) => return complain(USAGE, why.trim_end()),
@@ -69,7 +136,8 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     let shown = match &arguments.command {
         None => list(&store, &List::default(), arguments.from.format),
         Some(Command::List(which)) => list(&store, which, arguments.from.format),
-        Some(Command::Show { id }) => show(&store, id, arguments.from.format),
+        Some(Command::Show { id } | Command::Retry { id } | Command::Cancel { id }) => show(&store, id, arguments.from.format),
+        Some(Command::Redrive(_)) => Ok(None),
     };
     match shown {
         Ok(Some(text)) => {
@@ -83,6 +151,43 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     }
 }
 
+/// What a person asks for.
+enum Asked<'a> {
+    Retry(&'a str),
+    Cancel(&'a str),
+    Redrive(&'a Redrive),
+}
+
+async fn act(journal: &dyn Journal, asked: &Asked<'_>) -> ExitCode {
+    let done = match asked {
+        Asked::Retry(id) => journal.retry(id).await.map(|()| format!("{id} is queued again")),
+        Asked::Cancel(id) => journal.cancel(id).await.map(|over| match over {
+            true => format!("{id} is cancelled"),
+            false => format!("{id} is asked to stop"),
+        }),
+        Asked::Redrive(which) => redrive(journal, which).await,
+    };
+    match done {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+async fn redrive(journal: &dyn Journal, which: &Redrive) -> Result<String, LedgerError> {
+    let selection = Selection { rule: which.rule.clone(), since: which.since, limit: which.limit };
+    let dead = journal.dead(selection).await?;
+    for id in &dead {
+        if !which.dry_run {
+            journal.retry(id).await?;
+        }
+        println!("{id}");
+    }
+    Ok(format!("{} {}", dead.len(), if which.dry_run { "would be queued again" } else { "queued again" }))
+}
+
 fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
     let listing = Listing {
         before: which.before.clone(),
@@ -90,7 +195,16 @@ fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>
         state: which.state.clone(),
         of: which.rule.clone(),
     };
-    let runs = store.runs(&listing)?;
+    let mut runs = store.runs(&if which.dead {
+        Listing { state: Some("failed".to_owned()), ..listing.clone() }
+    } else {
+        listing.clone()
+    })?;
+    if which.dead {
+        runs.extend(store.runs(&Listing { state: Some("dead".to_owned()), ..listing })?);
+        runs.sort_by(|one, other| other.id.cmp(&one.id));
+        runs.truncate(which.limit.unwrap_or(20));
+    }
     if format == Format::Json {
         return Ok(Some(document(&json!(runs))));
     }
@@ -144,6 +258,15 @@ pub fn render(run: &RunRecord, steps: &[StepRecord], paint: Paint) -> String {
     line(format!("    {}", paint.dim(&moments.join(", "))));
     if let Some(by) = &run.covered_by {
         line(format!("    covered by {by}"));
+    }
+    if run.by_hand {
+        line("    started by hand".to_owned());
+    }
+    if run.cancelled && !run.state.is_final() {
+        line("    asked to stop by hand".to_owned());
+    }
+    if let Some(note) = &run.note {
+        line(format!("    {}", printable(note)));
     }
     if let Some(failure) = &run.failure {
         let back = if failure.rolled_back { " (rolled back)" } else { "" };

@@ -10,10 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use record::{
-    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Listing, NewDelivery, RunRecord, StepRecord,
-    Written,
+    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery, Order, RunRecord,
+    Selection, StepRecord, Written,
 };
 
 /// The store could not do it. Never the sender's fault: the answer is a 503.
@@ -32,6 +33,17 @@ pub enum LedgerError {
     Lost,
     /// The write is not a step along the state diagram: an error of ours.
     Impossible(String),
+    /// What the step needs to itself is in the hands of this run.
+    Taken(String),
+    /// A newer delivery was done there already.
+    Stale {
+        /// By this run.
+        by: String,
+        /// In what sense it is newer.
+        note: String,
+    },
+    /// What a person asked for cannot be done; the text says why.
+    Refused(String),
     /// The store could not do it; nothing was written.
     Journal(JournalError),
 }
@@ -50,6 +62,9 @@ impl fmt::Display for LedgerError {
         match self {
             Self::Lost => formatter.write_str("the lease is over and somebody else has taken it on"),
             Self::Impossible(why) => write!(formatter, "refused by the state diagram: {why}"),
+            Self::Taken(by) => write!(formatter, "{by} has it"),
+            Self::Stale { by, note } => write!(formatter, "{by} did something newer: {note}"),
+            Self::Refused(why) => formatter.write_str(why),
             Self::Journal(error) => error.fmt(formatter),
         }
     }
@@ -90,6 +105,36 @@ pub trait Journal: Send + Sync {
 
     /// Writes what happened to a run, in one transaction, if the lease is held. Intents, progress and outcomes are durable on return.
     async fn write(&self, lease: Lease, changes: Vec<Change>) -> Result<Written, LedgerError>;
+
+    /// Is the run no longer wanted? Answers which run asks it to stop, and whether a person does.
+    async fn wanted(&self, run: &str) -> Result<Written, JournalError>;
+
+    /// Those whose order to `line` only GitHub can say: among the open runs of these groups, and what was last done under a name.
+    async fn rivals(&self, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> Result<Vec<Line>, JournalError>;
+
+    /// Keeps what GitHub said of the two: how `line` stands to `other`.
+    async fn learn(&self, line: &Line, other: &Line, order: Order) -> Result<(), JournalError>;
+
+    /// Queues a run again that failed, was stopped or was not needed; what it does may be older than what was done since.
+    async fn retry(&self, run: &str) -> Result<(), LedgerError>;
+
+    /// Ends a run that has not begun, or asks it to stop. True if it is over.
+    async fn cancel(&self, run: &str) -> Result<bool, LedgerError>;
+
+    /// The runs that failed for good, oldest first.
+    async fn dead(&self, selection: Selection) -> Result<Vec<String>, JournalError>;
+
+    /// Takes a kept delivery in once more, as a new one. Answers its id.
+    async fn replay(&self, delivery: &str) -> Result<String, LedgerError>;
+
+    /// Which of these ids of the provider are not known here.
+    async fn missing(&self, source: &str, ids: Vec<String>) -> Result<Vec<String>, JournalError>;
+
+    /// A moment that was kept under a name.
+    async fn mark(&self, name: &str) -> Result<Option<Timestamp>, JournalError>;
+
+    /// Keeps a moment under a name.
+    async fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), JournalError>;
 
     /// Keeps the files of a rule set, so that runs can end with the rules they began with. Before the first run of that revision.
     async fn keep_rules(&self, revision: &str, files: Vec<RuleFile>) -> Result<(), JournalError>;

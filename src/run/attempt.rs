@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use declic_actions::action::{Action, Clients, Context, Failure, Intent, Outcome, Progress};
+use declic_actions::action::{Action, Clients, Context, Failure, Intent, Outcome, Progress, Stop};
 use declic_actions::secret::Secret;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -29,6 +29,7 @@ pub(super) struct Attempt<'a> {
     pub timeout: Duration,
     pub secrets: &'a BTreeMap<String, Secret>,
     pub progress: &'a Keeper<'a>,
+    pub stop: &'a Stop,
 }
 
 /// What an attempt came to.
@@ -65,6 +66,7 @@ impl Attempt<'_> {
             saved: self.saved,
             progress: self.progress,
             secrets: self.secrets,
+            stop: self.stop,
         };
         // An earlier attempt may have had its effect without knowing: its answer was lost, its time was up, its process died.
         if self.number > 1 {

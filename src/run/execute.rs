@@ -1,9 +1,11 @@
 //! One claimed run: step after step until it is over, waits, is taken away, or the process is told to stop.
 
+mod begin;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use declic_actions::action::{Action, Failure, Intent, RESPONSE_URL, Repeat, Why};
+use declic_actions::action::{Action, Class, Failure, Intent, RESPONSE_URL, Repeat, STOPPED, Stop, Why};
 use declic_actions::secret::Secret;
 use tokio::sync::watch;
 use tracing::Level;
@@ -103,7 +105,7 @@ impl Execution {
         };
         let respond_to = shared.respond_to(&delivery);
         let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
-        let stop = run.covered_by.is_some();
+        let stop = run.covered_by.is_some() || run.cancelled;
         Ok(Some(Self { shared: Arc::clone(shared), held, draining, run, steps, rule, event, respond_to, deadline, stop, told }))
     }
 
@@ -164,6 +166,11 @@ impl Execution {
             let why = Why::new("unknown-action", format!("there is no action `{}` in this version of Declic", step.uses));
             return self.give_up(place, step, why).await;
         };
+        let waits = self.record(place).is_some_and(|record| record.state == StepState::Waiting);
+        if self.stop && waits && place.phase == Phase::Steps && action.spec().class == Class::Plain {
+            let why = Why::new(STOPPED, "no further attempt: its run is no longer wanted");
+            return self.end(place, step, StepEnd::Skipped { why }).await;
+        }
         let intent = match self.intent(place, step, action) {
             Ok(Some(intent)) => intent,
             Ok(None) => {
@@ -177,9 +184,9 @@ impl Execution {
         let number = record.map_or(0, |record| record.attempts.len()) + 1;
         let earlier = record.map_or(0, |record| made(record, self.run.round));
         let saved = record.and_then(|record| record.saved.clone());
-        let mut changes: Vec<Change> = record.and_then(interrupted).into_iter().collect();
-        changes.push(Change::Began { place, label: label(step), intent: Box::new(intent.clone()) });
-        self.write(changes).await?;
+        if let Some(turn) = self.begin(place, step, action, &intent).await? {
+            return Ok(turn);
+        }
         let told = self.told.clone().step(shown(&label(step), place));
         told.say("started", step.name.clone().unwrap_or_else(|| intent.summary.clone()));
         let mut secrets = reading::secrets(action, &intent.call, &self.shared.secrets);
@@ -188,6 +195,8 @@ impl Execution {
         }
         let timeout = self.time_left(place, step.timeout);
         let hurry = self.hurry(place, action).filter(|hurry| *hurry < timeout);
+        let (stopping, stop) = Stop::new();
+        stopping.send_replace(self.stop && place.phase == Phase::Steps);
         let attempt = Attempt {
             action,
             clients: &self.shared.clients,
@@ -198,11 +207,14 @@ impl Execution {
             timeout: hurry.unwrap_or(timeout),
             secrets: &secrets,
             progress: &Keeper { journal: self.shared.journal.as_ref(), lease: &self.held.lease, place, told: &told },
+            stop: &stop,
         };
         let came = tokio::select! {
             came = attempt.make() => came,
             () = self.held.lost() => return Err(LedgerError::Lost),
+            () = self.watch(place, &stopping) => return Err(LedgerError::Lost),
         };
+        self.stop |= stop.is_asked();
         let came = match came {
             Came::Done(outcome) | Came::Found(outcome) if let Err(why) = reading::as_declared(&intent, &step.uses, &outcome) => {
                 Came::Failed(Failure::Final { why })
@@ -262,7 +274,15 @@ impl Execution {
             Came::Failed(failure) => failure,
         };
         let (after, mut why) = match failure {
+            Failure::Final { why } if self.stop && why.code == STOPPED => {
+                return self.end(place, step, StepEnd::Skipped { why }).await;
+            }
             Failure::Final { why } => return self.end(place, step, StepEnd::Failed { why }).await,
+            // What a deploy has begun is seen through; anything else is not tried again for nobody.
+            Failure::Retry { why, .. } if self.stop && place.phase == Phase::Steps && self.is_plain(step) => {
+                let why = Why::new(STOPPED, format!("no further attempt, its run is no longer wanted: {}", why.message));
+                return self.end(place, step, StepEnd::Skipped { why }).await;
+            }
             Failure::Retry { after, why } => (after, why),
         };
         // The one that just failed is still open in the journal, so it is not among those made.
@@ -343,8 +363,9 @@ impl Execution {
     }
 
     async fn write(&mut self, changes: Vec<Change>) -> Result<(), LedgerError> {
-        let Written { stop } = self.shared.journal.write(self.held.lease.clone(), changes).await?;
-        self.stop |= stop.is_some();
+        let Written { stop, cancelled } = self.shared.journal.write(self.held.lease.clone(), changes).await?;
+        self.stop |= stop.is_some() || cancelled;
+        self.run.cancelled |= cancelled;
         Ok(())
     }
 
@@ -354,6 +375,10 @@ impl Execution {
             self.steps = steps;
         }
         Ok(())
+    }
+
+    fn is_plain(&self, step: &Step) -> bool {
+        self.shared.action(&step.uses).is_none_or(|action| action.spec().class == Class::Plain)
     }
 
     fn count(&self, step: &Step, outcome: &'static str) {

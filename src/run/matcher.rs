@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::Level;
 
+use super::ancestry;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
@@ -38,6 +39,10 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
     } else {
         guarded(&shared, &delivery)
     };
+    if let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict) {
+        let groups = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
+        ancestry::learn(&shared, line, groups, None).await;
+    }
     let (level, name, line) = outcome(&decision);
     count(&shared, &decision);
     match shared.journal.decide(held.lease.clone(), decision).await {
@@ -57,7 +62,11 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
 const BROKE_OFF: &str = "matching broke off with an error of its own; the log has the details";
 
 fn failed(why: String) -> Decision {
-    Decision { traces: json!([]), verdict: Verdict::Failed(why) }
+    without_event(Verdict::Failed(why))
+}
+
+fn without_event(verdict: Verdict) -> Decision {
+    Decision { traces: json!([]), verdict, line: None }
 }
 
 /// An error of ours in decoding or matching must not end in a loop of workers that fall over.
@@ -72,8 +81,8 @@ fn matched(shared: &Shared, delivery: &Delivery) -> Decision {
         other => other,
     };
     match event {
-        Err(why) => Decision { traces: json!([]), verdict: Verdict::Rejected(why) },
-        Ok(None) => Decision { traces: json!([]), verdict: Verdict::Ignored },
+        Err(why) => without_event(Verdict::Rejected(why)),
+        Ok(None) => without_event(Verdict::Ignored),
         Ok(Some(event)) => by_rules(&index, &event),
     }
 }
@@ -83,9 +92,10 @@ fn by_rules(index: &Index, event: &Event) -> Decision {
     let revision = &index.rules().revision;
     let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision)).collect();
     let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
-    runs.extend(errors.map(|trace| broken(index, trace, revision)));
+    runs.extend(errors.map(|trace| broken(index, event, trace, revision)));
     let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
-    Decision { traces, verdict: if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) } }
+    let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
+    Decision { traces, verdict, line: ancestry::line(event) }
 }
 
 fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {
@@ -98,13 +108,14 @@ fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {
         owner: rule.owner.clone(),
         place: rule.place.clone(),
         revision: revision.to_owned(),
+        share: share(event),
         group,
         failure,
     }
 }
 
 /// A rule that could not be evaluated is a run that failed: visible, never silently "did not match".
-fn broken(index: &Index, trace: &Trace, revision: &str) -> NewRun {
+fn broken(index: &Index, event: &Event, trace: &Trace, revision: &str) -> NewRun {
     let rule = index.rules().rules.iter().find(|rule| rule.name == trace.rule && rule.place == trace.place);
     let found = trace.checks.last().map_or("it cannot be evaluated", |check| check.found.as_str());
     NewRun {
@@ -112,9 +123,15 @@ fn broken(index: &Index, trace: &Trace, revision: &str) -> NewRun {
         owner: rule.and_then(|rule| rule.owner.clone()),
         place: trace.place.clone(),
         revision: revision.to_owned(),
+        share: share(event),
         group: None,
         failure: Some(evaluation(found.to_owned())),
     }
+}
+
+/// Whose turn a run uses: that of its repository, or of its source.
+fn share(event: &Event) -> String {
+    event.repository().unwrap_or(&event.source).to_owned()
 }
 
 fn evaluation(message: String) -> RunFailure {

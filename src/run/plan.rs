@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use declic_actions::action::STOPPED;
+
 use crate::journal::record::{Phase, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord, StepState};
 use crate::report::github::{self, Ending};
 use crate::rules::model::{Rule, Step};
 
 /// The code of a step that brought its worker down again and again.
 pub const POISON: &str = "poison";
+/// The code of a step that was not made because something newer was done there already.
+pub const STALE: &str = "stale";
 
 /// What comes next.
 #[derive(Debug)]
@@ -81,6 +85,7 @@ impl<'r, 's> Standing<'r, 's> {
         let state = match failed {
             Some(record) if record.was_given_up() => RunState::Dead,
             Some(_) => RunState::Failed,
+            None if self.is_cut_short() && self.run.cancelled => RunState::Cancelled,
             None if self.is_cut_short() => RunState::Superseded,
             None => RunState::Succeeded,
         };
@@ -140,6 +145,9 @@ impl<'r, 's> Standing<'r, 's> {
 
     /// The next of `steps:`. A run that was asked to stop ends the step it is in, and begins no other.
     fn unless_stopped(&self) -> Option<Next<'r>> {
+        if self.ended_early() {
+            return None;
+        }
         let next = self.first_undone(Phase::Steps, &self.rule.steps)?;
         match &next {
             Next::Step { place, .. } if self.stop && self.record(*place).is_none() => None,
@@ -149,7 +157,16 @@ impl<'r, 's> Standing<'r, 's> {
 
     /// Asked to stop before the last of `steps:` was done.
     fn is_cut_short(&self) -> bool {
-        self.stop && self.failure().is_none() && self.first_undone(Phase::Steps, &self.rule.steps).is_some()
+        let cut = self.ended_early() || (self.stop && self.first_undone(Phase::Steps, &self.rule.steps).is_some());
+        cut && self.failure().is_none()
+    }
+
+    /// One of `steps:` was not made, or unmade, because the run was no longer wanted.
+    fn ended_early(&self) -> bool {
+        self.steps.iter().any(|step| {
+            let code = step.why.as_ref().map(|why| why.code.as_str());
+            step.place.phase == Phase::Steps && step.state == StepState::Skipped && matches!(code, Some(STALE | STOPPED))
+        })
     }
 
     fn gave_up(&self, phase: Phase, steps: &[Step]) -> bool {

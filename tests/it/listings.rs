@@ -38,10 +38,11 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         owner: None,
         place: "rules/web.yaml:9".to_owned(),
         revision: "r1".to_owned(),
+        share: "acme/web".to_owned(),
         group: None,
         failure: None,
     };
-    let runs = journal.decide(lease, Decision { traces, verdict: Verdict::Runs(vec![run]) }).await.unwrap();
+    let runs = journal.decide(lease, Decision { traces, verdict: Verdict::Runs(vec![run]), line: None }).await.unwrap();
     let lease = journal.claim(claim()).await.unwrap().runs.remove(0).lease;
     let place = Place { phase: Phase::Steps, index: 0, round: 0 };
     let label = StepLabel { id: Some("post".to_owned()), name: None, uses: "http/request".to_owned() };
@@ -58,7 +59,7 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         rolled_back: false,
     };
     let changes = vec![
-        Change::Began { place, label: label.clone(), intent },
+        Change::Began { place, label: label.clone(), intent, exclusive: None },
         Change::Ended { place, label, end: StepEnd::Failed { why } },
         Change::Finished { state: RunState::Failed, failure: Some(failure) },
     ];

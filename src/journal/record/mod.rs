@@ -1,5 +1,6 @@
 //! What the journal holds, as types. Pure: the states and their transitions are in [`state`].
 
+pub(super) mod order;
 pub mod state;
 mod work;
 
@@ -9,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
+pub use order::{Line, Order};
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
 pub use work::{
-    Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, StepEnd, Subject, Verdict, Written,
+    Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, Selection, StepEnd, Subject, Verdict, Written,
 };
 
 /// A verified delivery on its way into the journal. Made by `receive` from a `Verified` only.
@@ -153,6 +155,12 @@ pub struct RunRecord {
     pub failure: Option<RunFailure>,
     /// The run that made this one superfluous, or that asks it to stop.
     pub covered_by: Option<String>,
+    /// A person asked for it to be stopped.
+    pub cancelled: bool,
+    /// A person started it again, or its delivery is a replay: it may do what is older than what was done last.
+    pub by_hand: bool,
+    /// What decided about its order, for people: `older than …`, `order by arrival: …`.
+    pub note: Option<String>,
 }
 
 /// Why a run failed: `failure.*` of its `on-failure:` steps.

@@ -8,11 +8,13 @@
 //!                 |          '-> failed ----|      |
 //!                 '----- redelivered -------'      |
 //!                        running <- redelivered ---'   (its failed runs are queued again)
+//!                        running <- retried by hand --- completed
 //!
 //! run        queued -> running <-> waiting
 //!              |          |-> succeeded | failed | dead | cancelled | superseded
 //!              |-> superseded | skipped | cancelled
-//!              ^--- redelivered or retried by hand --- failed | dead
+//!              |--- redelivered or retried by hand --- failed | dead
+//!              ^--- retried by hand --- cancelled | superseded | skipped
 //!
 //! step       (none) -> running <-> waiting      running: an intent without outcome, so its effect is unknown
 //!              |          '-> succeeded | failed | skipped
@@ -156,7 +158,9 @@ impl DeliveryState {
             Running => matches!(next, Completed | Failed),
             Rejected => matches!(next, Accepted),
             Failed => matches!(next, Accepted | Running),
-            Ignored | Completed => false,
+            // A run of it that was not needed is wanted by hand.
+            Completed => matches!(next, Running),
+            Ignored => false,
         };
         if allowed { Ok(next) } else { Err(Impossible::new("delivery", self.word(), next.word())) }
     }
@@ -193,8 +197,8 @@ impl RunState {
             Queued => matches!(next, Running | Superseded | Skipped | Cancelled),
             Running => matches!(next, Running | Waiting | Succeeded | Failed | Dead | Cancelled | Superseded),
             Waiting => matches!(next, Running | Cancelled),
-            Failed | Dead => matches!(next, Queued),
-            Succeeded | Cancelled | Superseded | Skipped => false,
+            Failed | Dead | Cancelled | Superseded | Skipped => matches!(next, Queued),
+            Succeeded => false,
         };
         if allowed { Ok(next) } else { Err(Impossible::new("run", self.word(), next.word())) }
     }

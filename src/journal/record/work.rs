@@ -5,7 +5,7 @@ use std::time::Duration;
 use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
-use super::{AttemptState, Delivery, Group, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord};
+use super::{AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord};
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,8 @@ pub struct Decision {
     pub traces: Value,
     /// What is to be done, and what could not be evaluated.
     pub verdict: Verdict,
+    /// What the delivery says about commits, if it is about one.
+    pub line: Option<Line>,
 }
 
 /// The outcome of matching one delivery.
@@ -112,6 +114,8 @@ pub struct NewRun {
     pub revision: String,
     /// Runs that exclude each other.
     pub group: Option<Group>,
+    /// Whose turn it uses: the repository, or the source.
+    pub share: String,
     /// A run that fails before its first step, such as a condition that cannot be evaluated: it is born failed, never hidden.
     pub failure: Option<RunFailure>,
 }
@@ -127,6 +131,8 @@ pub enum Change {
         label: StepLabel,
         /// The call; kept by the first attempt, ignored by later ones.
         intent: Box<Intent>,
+        /// What the step has to itself until it ends. If another run has it, the write is refused with `Taken`.
+        exclusive: Option<String>,
     },
     /// The action keeps its progress.
     Saved {
@@ -157,6 +163,20 @@ pub enum Change {
     Waits {
         /// How long, by the store's clock.
         after: Duration,
+    },
+    /// As `Waits`, but the run comes at once when what it waits for is free.
+    WaitsFor {
+        /// What another run has to itself.
+        exclusive: String,
+        /// How long at most.
+        after: Duration,
+    },
+    /// Something newer was done: the run is asked to stop.
+    Covered {
+        /// By which run.
+        by: String,
+        /// In what sense it is newer.
+        note: String,
     },
     /// The run is over.
     Finished {
@@ -191,9 +211,22 @@ pub enum StepEnd {
     },
 }
 
+/// Which dead runs are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only those that failed within this time.
+    pub since: Option<Duration>,
+    /// At most so many.
+    pub limit: usize,
+}
+
 /// What a write came to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Written {
     /// The run that asks this one to stop at its next safe point.
     pub stop: Option<String>,
+    /// A person asks for the same.
+    pub cancelled: bool,
 }

@@ -47,13 +47,6 @@ const ITS_TURN: &str = "(group_key IS NULL OR state <> 'queued' OR NOT EXISTS (
     SELECT 1 FROM runs AS o WHERE o.group_key = r.group_key AND o.next_at IS NOT NULL AND o.seq <> r.seq
        AND (o.seq < r.seq OR o.state <> 'queued')))";
 
-fn due_runs(session: &Session<'_>, count: usize) -> Result<Vec<i64>, Fault> {
-    let sql = format!("SELECT seq FROM runs AS r WHERE next_at <= ?1 AND {ITS_TURN} ORDER BY next_at, seq LIMIT ?2");
-    let mut statement = session.connection.prepare_cached(&sql)?;
-    let due = statement.query_map(params![session.now.0, limit(count)], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    Ok(due)
-}
-
 fn due_run(session: &Session<'_>, id: &str) -> Result<Option<i64>, Fault> {
     let Some(number) = run_by_id(session.connection, id)? else { return Ok(None) };
     let sql = format!("SELECT seq FROM runs AS r WHERE seq = ?1 AND next_at <= ?2 AND {ITS_TURN}");
@@ -70,6 +63,38 @@ fn due_deliveries(session: &Session<'_>, count: usize) -> Result<Vec<i64>, Fault
         session.connection.prepare_cached("SELECT seq FROM deliveries WHERE next_at <= ?1 ORDER BY next_at, seq LIMIT ?2")?;
     let due = statement.query_map(params![session.now.0, limit(count)], |row| row.get(0))?.collect::<Result<_, _>>()?;
     Ok(due)
+}
+
+/// Those that are due and have their group to themselves, fair by share: whoever has fewest at work comes first, then who waits longest.
+fn due_runs(session: &Session<'_>, count: usize) -> Result<Vec<i64>, Fault> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let connection = session.connection;
+    // From one share to the next in the index, however many runs each has.
+    let mut next_share =
+        connection.prepare_cached("SELECT share FROM runs WHERE next_at IS NOT NULL AND share > ?1 ORDER BY share LIMIT 1")?;
+    let mut busy =
+        connection.prepare_cached("SELECT count(*) FROM runs WHERE share = ?1 AND next_at > ?2 AND state = 'running'")?;
+    let sql = format!(
+        "SELECT seq, next_at FROM runs AS r WHERE share = ?1 AND next_at <= ?2 AND {ITS_TURN} ORDER BY next_at, seq LIMIT ?3"
+    );
+    let mut due = connection.prepare_cached(&sql)?;
+    let mut turns: Vec<(i64, i64, i64)> = Vec::new();
+    let mut share: Option<String> = connection
+        .prepare_cached("SELECT share FROM runs WHERE next_at IS NOT NULL ORDER BY share LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    while let Some(current) = share {
+        let at_work: i64 = busy.query_row(params![current, session.now.0], |row| row.get(0))?;
+        let found = due.query_map(params![current, session.now.0, limit(count)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        for (turn, run) in (at_work..).zip(found.collect::<Result<Vec<(i64, i64)>, _>>()?) {
+            turns.push((turn, run.1, run.0));
+        }
+        share = next_share.query_row([&current], |row| row.get(0)).optional()?;
+    }
+    turns.sort_unstable();
+    Ok(turns.into_iter().take(count).map(|(_, _, run)| run).collect())
 }
 
 fn claim_delivery(session: &Session<'_>, number: i64, until: Timestamp) -> Result<ClaimedDelivery, Fault> {
@@ -93,7 +118,7 @@ fn claim_run(session: &Session<'_>, number: i64, worker: &str, until: Timestamp)
         .query_row([number], |row| word(row, 0, RunState::of_word))?;
     let (token, delivery) = connection
         .prepare_cached(
-            "UPDATE runs SET state = ?2, next_at = ?3, claims = claims + 1, token = token + 1, worker = ?4, started_at = coalesce(started_at, ?5)
+            "UPDATE runs SET state = ?2, next_at = ?3, claims = claims + 1, token = token + 1, worker = ?4, waits_for = NULL, started_at = coalesce(started_at, ?5)
              WHERE seq = ?1 RETURNING token, delivery",
         )?
         .query_row(params![number, state.to(RunState::Running)?.word(), until.0, worker, session.now.0], |row| {

@@ -3,12 +3,14 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::identity;
+use super::order::{self, Found};
 use super::rows::word;
 use super::writer::{Fault, Session};
+use crate::clock::Timestamp;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    Appended, AttemptState, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, RunState, StepState, Subject,
-    Verdict,
+    Appended, AttemptState, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, Order, RunState, StepState,
+    Subject, Verdict,
 };
 use crate::rules::model::RuleFile;
 
@@ -96,23 +98,32 @@ fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<
 
 /// What its steps did stays done, and what follows a failure belongs to a new round. The step that failed is made anew; if it was given up
 /// while it might have worked, from what it had saved.
-fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
+pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
     let connection = session.connection;
     connection
         .prepare_cached(
-            "UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL
+            "UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL,
+                    cancelled = 0, note = NULL, waits_for = NULL
              WHERE seq = ?1",
         )?
         .execute(params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
     connection
         .prepare_cached(
-            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, finished_at = NULL,
+            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, finished_at = NULL, exclusive = NULL,
                 saved = CASE (SELECT a.state FROM attempts a WHERE a.run = ?1 AND a.step_round = 0 AND a.phase = 'steps'
                                AND a.step = steps.number ORDER BY a.number DESC LIMIT 1) WHEN ?4 THEN NULL ELSE saved END
-             WHERE run = ?1 AND round = 0 AND phase = 'steps' AND state = ?3
+             WHERE run = ?1 AND round = 0 AND phase = 'steps' AND (state = ?3 OR (state = ?5 AND ?6))
                AND number = (SELECT max(number) FROM steps WHERE run = ?1 AND round = 0 AND phase = 'steps')",
         )?
-        .execute(params![run, StepState::Waiting.word(), StepState::Failed.word(), AttemptState::Failed.word()])?;
+        .execute(params![
+            run,
+            StepState::Waiting.word(),
+            StepState::Failed.word(),
+            AttemptState::Failed.word(),
+            StepState::Skipped.word(),
+            // A step that its run's end cut short is wanted again with it.
+            matches!(state, RunState::Cancelled | RunState::Superseded),
+        ])?;
     Ok(())
 }
 
@@ -124,6 +135,9 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
         )?
         .execute(params![delivery, serde_json::to_string(&decision.traces)?])?;
+    if let Some(line) = &decision.line {
+        order::keep(session, delivery, line)?;
+    }
     let (earlier, last) = earlier(session, delivery)?;
     let mut states: Vec<RunState> = earlier.iter().map(|run| run.state).collect();
     let mut ids = Vec::new();
@@ -220,8 +234,9 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
     connection
         .prepare_cached(
             "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
-                               created_at, finished_at, failure, covered_by, next_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                               created_at, finished_at, failure, covered_by, next_at, share, by_hand)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+                     (SELECT replay FROM deliveries WHERE seq = ?1))",
         )?
         .execute(params![
             delivery,
@@ -238,39 +253,55 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
             run.failure.as_ref().map(serde_json::to_string).transpose()?,
             covered_by,
             open.then_some(session.now.0),
+            run.share,
         ])?;
     if let (Some(group), true) = (&run.group, open) {
-        cover(session, group, connection.last_insert_rowid())?;
+        return cover(session, group, connection.last_insert_rowid(), delivery);
     }
     Ok(state)
 }
 
-/// A new run of a group makes those superfluous that still wait for their start.
-fn cover(session: &Session<'_>, group: &Group, run: i64) -> Result<(), Fault> {
+/// Of a group only the newest has to be done: it covers those that wait for their start, or is covered by what is newer. Answers its
+/// state.
+fn cover(session: &Session<'_>, group: &Group, run: i64, delivery: i64) -> Result<RunState, Fault> {
     if !matches!(group.mode, GroupMode::QueueLatest | GroupMode::Supersede) {
-        return Ok(());
+        return Ok(RunState::Queued);
     }
     let connection = session.connection;
-    let mut statement = connection.prepare_cached(
-        "UPDATE runs SET state = ?3, covered_by = ?2, next_at = NULL, finished_at = ?4
-         WHERE group_key = ?1 AND next_at IS NOT NULL AND state = 'queued' AND seq < ?2 RETURNING delivery",
-    )?;
-    let covered = statement
-        .query_map(params![group.key, run, RunState::Queued.to(RunState::Superseded)?.word(), session.now.0], |row| {
-            row.get::<_, i64>(0)
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    for delivery in covered {
-        settle(session, delivery)?;
+    let line = order::line(connection, delivery)?;
+    let mut older = Vec::new();
+    let mut note = None;
+    for (rival, state, known) in order::of_group(connection, &group.key, run)? {
+        let Found { order, note: found } = order::stands(connection, delivery, line.as_ref(), &known)?;
+        if order == Order::Older {
+            superseded(session, run, delivery, rival, found)?;
+            return Ok(RunState::Superseded);
+        }
+        note = note.or(found);
+        older.push((rival, state, known.delivery));
     }
-    if group.mode == GroupMode::Supersede {
-        connection
-            .prepare_cached(
-                "UPDATE runs SET covered_by = ?2 WHERE group_key = ?1 AND next_at IS NOT NULL AND state IN ('running', 'waiting') AND seq < ?2",
-            )?
-            .execute(params![group.key, run])?;
+    if let Some(note) = note {
+        connection.prepare_cached("UPDATE runs SET note = ?2 WHERE seq = ?1")?.execute(params![run, note])?;
     }
-    Ok(())
+    for (rival, state, of) in older {
+        if state == RunState::Queued.word() {
+            superseded(session, rival, of, run, None)?;
+        } else if group.mode == GroupMode::Supersede {
+            connection.prepare_cached("UPDATE runs SET covered_by = ?2 WHERE seq = ?1")?.execute(params![rival, run])?;
+        }
+    }
+    Ok(RunState::Queued)
+}
+
+/// Ends a queued run that another one covers.
+fn superseded(session: &Session<'_>, run: i64, delivery: i64, by: i64, note: Option<String>) -> Result<(), Fault> {
+    session
+        .connection
+        .prepare_cached(
+            "UPDATE runs SET state = ?2, covered_by = ?3, note = coalesce(?4, note), next_at = NULL, finished_at = ?5 WHERE seq = ?1",
+        )?
+        .execute(params![run, RunState::Queued.to(RunState::Superseded)?.word(), by, note, session.now.0])?;
+    settle(session, delivery)
 }
 
 /// Gives a delivery its final state once the last of its runs is over.
@@ -302,5 +333,13 @@ pub(super) fn keep_rules(session: &Session<'_>, revision: &str, files: &[RuleFil
             "INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET kept_at = excluded.kept_at",
         )?
         .execute(params![revision, serde_json::to_string(files)?, session.now.0])?;
+    Ok(())
+}
+
+pub(super) fn set_mark(session: &Session<'_>, name: &str, at: Timestamp) -> Result<(), Fault> {
+    session
+        .connection
+        .prepare_cached("INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = excluded.at")?
+        .execute(params![name, at.0])?;
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! Writes about runs under their lease: intents, progress, outcomes, final states.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::claim::run_by_id;
 use super::deliveries::settle;
+use super::exclusive;
 use super::identity;
 use super::rows::word;
 use super::writer::{Fault, Session};
@@ -20,7 +21,7 @@ struct Held<'a> {
     delivery: i64,
     round: i64,
     worker: String,
-    covered_by: Option<i64>,
+    by_hand: bool,
 }
 
 pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) -> Result<Written, Fault> {
@@ -31,7 +32,9 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
             return Err(Impossible("a run cannot be changed after it was given back".to_owned()).into());
         }
         match change {
-            Change::Began { place, label, intent } => held.began(*place, label, &serde_json::to_string(intent)?)?,
+            Change::Began { place, label, intent, exclusive } => {
+                held.began(*place, label, &serde_json::to_string(intent)?, exclusive.as_deref())?;
+            }
             Change::Saved { place, saved } => held.saved(*place, saved)?,
             Change::Retrying { place, state, why } => {
                 held.step_to(*place, StepState::Waiting)?;
@@ -45,6 +48,12 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
                 held.give_back(RunState::Waiting, session.now.after(*after).0)?;
                 given_back = true;
             }
+            Change::WaitsFor { exclusive, after } => {
+                held.give_back(RunState::Waiting, session.now.after(*after).0)?;
+                held.waits_for(exclusive)?;
+                given_back = true;
+            }
+            Change::Covered { by, note } => held.covered(by, note)?,
             Change::Released => {
                 held.give_back(RunState::Waiting, session.now.0)?;
                 given_back = true;
@@ -55,7 +64,7 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
             }
         }
     }
-    Ok(Written { stop: held.stop()? })
+    stop(session.connection, held.run)
 }
 
 fn hold<'a>(session: &'a Session<'a>, lease: &Lease) -> Result<Held<'a>, Fault> {
@@ -63,24 +72,31 @@ fn hold<'a>(session: &'a Session<'a>, lease: &Lease) -> Result<Held<'a>, Fault> 
     let run = run_by_id(session.connection, id)?.ok_or(LedgerError::Lost)?;
     let held = session
         .connection
-        .prepare_cached("SELECT delivery, round, coalesce(worker, ''), covered_by FROM runs WHERE seq = ?1 AND token = ?2 AND state = 'running'")?
+        .prepare_cached(
+            "SELECT delivery, round, coalesce(worker, ''), by_hand FROM runs WHERE seq = ?1 AND token = ?2 AND state = 'running'",
+        )?
         .query_row(params![run, lease.token], |row| {
-            Ok(Held { session, run, delivery: row.get(0)?, round: row.get(1)?, worker: row.get(2)?, covered_by: row.get(3)? })
+            Ok(Held { session, run, delivery: row.get(0)?, round: row.get(1)?, worker: row.get(2)?, by_hand: row.get(3)? })
         })
         .optional()?;
     held.ok_or_else(|| LedgerError::Lost.into())
 }
 
 impl Held<'_> {
-    fn began(&self, place: Place, label: &StepLabel, intent: &str) -> Result<(), Fault> {
+    fn began(&self, place: Place, label: &StepLabel, intent: &str, exclusive: Option<&str>) -> Result<(), Fault> {
         let Place { round, phase, index } = place;
         let to = StepState::to(self.state_of(place)?, StepState::Running)?;
         let connection = self.session.connection;
+        if let Some(name) = exclusive
+            && self.exclusive_of(place)?.is_none()
+        {
+            exclusive::take(self.session, name, self.run, self.delivery, self.by_hand)?;
+        }
         connection
             .prepare_cached(
-                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, intent, started_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-                 ON CONFLICT DO UPDATE SET state = excluded.state, intent = coalesce(intent, excluded.intent),
+                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, intent, started_at, exclusive)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                 ON CONFLICT DO UPDATE SET state = excluded.state, exclusive = excluded.exclusive, intent = coalesce(intent, excluded.intent),
                      started_at = coalesce(started_at, excluded.started_at)",
             )?
             .execute(params![
@@ -93,7 +109,8 @@ impl Held<'_> {
                 label.uses,
                 to.word(),
                 intent,
-                self.session.now.0
+                self.session.now.0,
+                exclusive
             ])?;
         connection
             .prepare_cached(
@@ -139,6 +156,7 @@ impl Held<'_> {
         };
         let from = self.state_of(place)?;
         let to = StepState::to(from, to)?;
+        let exclusive = self.exclusive_of(place)?;
         let Place { round, phase, index } = place;
         self.session
             .connection
@@ -146,7 +164,7 @@ impl Held<'_> {
                 "INSERT INTO steps (run, round, phase, number, id, name, uses, state, outcome, why, finished_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT DO UPDATE SET state = excluded.state, outcome = excluded.outcome, why = excluded.why,
-                     finished_at = excluded.finished_at",
+                     finished_at = excluded.finished_at, exclusive = NULL",
             )?
             .execute(params![
                 self.run,
@@ -163,6 +181,9 @@ impl Held<'_> {
             ])?;
         if from == Some(StepState::Running) {
             self.end_attempt(place, attempt, why)?;
+        }
+        if let Some(name) = exclusive {
+            exclusive::give_back(self.session, &name, self.run, self.delivery, to == StepState::Succeeded)?;
         }
         self.got_on()
     }
@@ -187,6 +208,31 @@ impl Held<'_> {
             )?
             .execute(params![self.run, state.word(), failure.map(serde_json::to_string).transpose()?, self.session.now.0])?;
         settle(self.session, self.delivery)
+    }
+
+    fn exclusive_of(&self, place: Place) -> Result<Option<String>, Fault> {
+        let exclusive = self
+            .session
+            .connection
+            .prepare_cached("SELECT exclusive FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
+            .query_row(params![self.run, place.round, place.phase.word(), place.index], |row| row.get(0))
+            .optional()?;
+        Ok(exclusive.flatten())
+    }
+
+    fn waits_for(&self, exclusive: &str) -> Result<(), Fault> {
+        let mut statement = self.session.connection.prepare_cached("UPDATE runs SET waits_for = ?2 WHERE seq = ?1")?;
+        statement.execute(params![self.run, exclusive])?;
+        Ok(())
+    }
+
+    fn covered(&self, by: &str, note: &str) -> Result<(), Fault> {
+        let by = run_by_id(self.session.connection, by)?;
+        self.session
+            .connection
+            .prepare_cached("UPDATE runs SET covered_by = coalesce(?2, covered_by), note = ?3 WHERE seq = ?1")?
+            .execute(params![self.run, by, note])?;
+        Ok(())
     }
 
     /// A claim that ends in order does not count as one that brought its worker down.
@@ -238,15 +284,26 @@ impl Held<'_> {
             .execute(params![self.run, place.round, place.phase.word(), place.index, state.word(), why, self.session.now.0])?;
         if changed == 1 { Ok(()) } else { Err(Impossible("a running step has exactly one open attempt".to_owned()).into()) }
     }
+}
 
-    fn stop(&self) -> Result<Option<String>, Fault> {
-        let Some(run) = self.covered_by else { return Ok(None) };
-        let stop = self
-            .session
-            .connection
-            .prepare_cached("SELECT delivery, number FROM runs WHERE seq = ?1")?
-            .query_row([run], |row| Ok(identity::run(row.get(0)?, row.get(1)?)))
-            .optional()?;
-        Ok(stop)
+/// Who asks a run to stop.
+fn stop(connection: &Connection, run: i64) -> Result<Written, Fault> {
+    let asked = connection
+        .prepare_cached(
+            "SELECT r.cancelled, o.delivery, o.number FROM runs r LEFT JOIN runs o ON o.seq = r.covered_by WHERE r.seq = ?1",
+        )?
+        .query_row([run], |row| {
+            let by = row.get::<_, Option<i64>>(1)?.zip(row.get::<_, Option<i64>>(2)?);
+            Ok(Written { stop: by.map(|(delivery, number)| identity::run(delivery, number)), cancelled: row.get(0)? })
+        })
+        .optional()?;
+    Ok(asked.unwrap_or_default())
+}
+
+/// The same for a run by its id.
+pub(super) fn wanted(connection: &Connection, id: &str) -> Result<Written, Fault> {
+    match run_by_id(connection, id)? {
+        Some(run) => stop(connection, run),
+        None => Ok(Written::default()),
     }
 }

@@ -7,6 +7,7 @@ use super::claim::run_by_id;
 use super::identity;
 use super::rows::{self, ATTEMPT_RECORD, DELIVERY, DELIVERY_RECORD, RUN_RECORD, STEP_RECORD};
 use super::writer::Fault;
+use crate::clock::Timestamp;
 use crate::journal::record::{Delivery, DeliveryRecord, Listing, RunRecord, StepRecord};
 use crate::rules::model::RuleFile;
 
@@ -108,4 +109,22 @@ pub(super) fn steps_of(connection: &Connection, run: i64) -> Result<Vec<StepReco
         }
     }
     Ok(steps)
+}
+
+/// Which of these ids are not known of a source, in the order given.
+pub(super) fn missing(connection: &Connection, source: &str, ids: Vec<String>) -> Result<Vec<String>, Fault> {
+    let mut statement =
+        connection.prepare_cached("SELECT 1 FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0")?;
+    let mut missing = Vec::new();
+    for id in ids {
+        if !statement.exists(params![source, id])? {
+            missing.push(id);
+        }
+    }
+    Ok(missing)
+}
+
+pub(super) fn mark(connection: &Connection, name: &str) -> Result<Option<Timestamp>, Fault> {
+    let at = connection.prepare_cached("SELECT at FROM marks WHERE name = ?1")?.query_row([name], |row| row.get(0)).optional()?;
+    Ok(at.map(Timestamp))
 }

@@ -1,10 +1,13 @@
 //! The journal in one SQLite file: WAL, `synchronous=FULL` for whatever is promised, one writer with group commit, readers beside it.
 
+mod by_hand;
 mod claim;
 mod deliveries;
+mod exclusive;
 mod identity;
 mod ledger;
 mod listing;
+mod order;
 mod reader;
 mod retention;
 mod rows;
@@ -22,8 +25,8 @@ use serde_json::Value;
 
 use super::crash::Faults;
 use super::record::{
-    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Listing, NewDelivery, RunRecord, StepRecord,
-    Subject, Written,
+    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery, Order, RunRecord,
+    Selection, StepRecord, Subject, Written,
 };
 use super::{Journal, JournalError, LedgerError};
 use crate::clock::Timestamp;
@@ -73,7 +76,7 @@ pub struct Sqlite {
     desk: Option<Desk>,
     writer: Option<std::thread::JoinHandle<()>>,
     readers: Readers,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Sqlite {
@@ -89,7 +92,22 @@ impl Sqlite {
             .name("journal".to_owned())
             .spawn(move || writer.serve())
             .map_err(|error| fail(error.to_string()))?;
-        Ok(Self { desk: Some(desk), writer: Some(thread), readers: Readers::new(path), _lock: lock })
+        Ok(Self { desk: Some(desk), writer: Some(thread), readers: Readers::new(path), _lock: Some(lock) })
+    }
+
+    /// Opens an existing file beside the process that may be serving from it, for what a person asks for. SQLite's own lock puts one
+    /// transaction after the other; the process that serves looks for work every second, and finds what was changed.
+    pub fn beside(path: &Path) -> Result<Self, OpenError> {
+        let fail = |why: String| OpenError { path: path.to_owned(), why };
+        drop(ReadOnly::open(path)?);
+        let options = Options::default();
+        let connection = connect(path, &options).map_err(|error| fail(error.to_string()))?;
+        let (writer, desk) = Writer::new(connection, options.clock, options.faults, options.queue);
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.serve())
+            .map_err(|error| fail(error.to_string()))?;
+        Ok(Self { desk: Some(desk), writer: Some(thread), readers: Readers::new(path), _lock: None })
     }
 
     fn desk(&self) -> &Desk {
@@ -170,14 +188,20 @@ fn lock(path: &Path) -> Result<File, String> {
         .write(true)
         .open(&name)
         .map_err(|error| format!("its lock file {} cannot be made: {error}", Path::new(&name).display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err("another declic serves from it; stop that one first, or name another file in `store:`".to_owned())
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that is just ending, or a child that has not let go of its parent's files yet, is no other server.
+            Err(TryLockError::WouldBlock) if tries < 20 => std::thread::sleep(Duration::from_millis(25)),
+            Err(TryLockError::WouldBlock) => return Err(BUSY.to_owned()),
+            Err(TryLockError::Error(error)) => return Err(format!("its lock file cannot be locked: {error}")),
         }
-        Err(TryLockError::Error(error)) => Err(format!("its lock file cannot be locked: {error}")),
+        tries += 1;
     }
 }
+
+const BUSY: &str = "another declic serves from it; stop that one first, or name another file in `store:`";
 
 fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -232,6 +256,58 @@ impl Journal for Sqlite {
 
     async fn write(&self, lease: Lease, changes: Vec<Change>) -> Result<Written, LedgerError> {
         self.desk().submit(Durability::Full, move |session| ledger::write(session, &lease, &changes)).await
+    }
+
+    async fn wanted(&self, run: &str) -> Result<Written, JournalError> {
+        let run = run.to_owned();
+        self.readers.read(move |connection| ledger::wanted(connection, &run)).await
+    }
+
+    async fn rivals(&self, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> Result<Vec<Line>, JournalError> {
+        let line = line.clone();
+        self.readers.read(move |connection| order::rivals(connection, &line, &groups, exclusive.as_deref())).await
+    }
+
+    async fn learn(&self, line: &Line, other: &Line, order: Order) -> Result<(), JournalError> {
+        let (line, other) = (line.clone(), other.clone());
+        let learned = self.desk().submit(Durability::Relaxed, move |session| order::learn(session, &line, &other, order));
+        learned.await.map_err(journal_error)
+    }
+
+    async fn retry(&self, run: &str) -> Result<(), LedgerError> {
+        let run = run.to_owned();
+        self.desk().submit(Durability::Full, move |session| by_hand::retry(session, &run)).await
+    }
+
+    async fn cancel(&self, run: &str) -> Result<bool, LedgerError> {
+        let run = run.to_owned();
+        self.desk().submit(Durability::Full, move |session| by_hand::cancel(session, &run)).await
+    }
+
+    async fn dead(&self, selection: Selection) -> Result<Vec<String>, JournalError> {
+        let found = self.desk().submit(Durability::Relaxed, move |session| by_hand::dead(session, &selection));
+        found.await.map_err(journal_error)
+    }
+
+    async fn replay(&self, delivery: &str) -> Result<String, LedgerError> {
+        let delivery = delivery.to_owned();
+        self.desk().submit(Durability::Full, move |session| by_hand::replay(session, &delivery)).await
+    }
+
+    async fn missing(&self, source: &str, ids: Vec<String>) -> Result<Vec<String>, JournalError> {
+        let source = source.to_owned();
+        self.readers.read(move |connection| listing::missing(connection, &source, ids)).await
+    }
+
+    async fn mark(&self, name: &str) -> Result<Option<Timestamp>, JournalError> {
+        let name = name.to_owned();
+        self.readers.read(move |connection| listing::mark(connection, &name)).await
+    }
+
+    async fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), JournalError> {
+        let name = name.to_owned();
+        let kept = self.desk().submit(Durability::Relaxed, move |session| deliveries::set_mark(session, &name, at));
+        kept.await.map_err(journal_error)
     }
 
     async fn keep_rules(&self, revision: &str, files: Vec<RuleFile>) -> Result<(), JournalError> {
@@ -299,6 +375,10 @@ impl Journal for Sqlite {
 fn journal_error(error: LedgerError) -> JournalError {
     match error {
         LedgerError::Journal(error) => error,
-        LedgerError::Lost | LedgerError::Impossible(_) => JournalError::Down(error.to_string()),
+        LedgerError::Lost
+        | LedgerError::Impossible(_)
+        | LedgerError::Taken(_)
+        | LedgerError::Stale { .. }
+        | LedgerError::Refused(_) => JournalError::Down(error.to_string()),
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Re
             "DELETE FROM steps WHERE run IN (SELECT seq FROM runs WHERE delivery = ?1)",
             "DELETE FROM runs WHERE delivery = ?1",
             "DELETE FROM traces WHERE delivery = ?1",
+            "DELETE FROM lines WHERE delivery = ?1",
             "DELETE FROM contents WHERE delivery = ?1",
             "DELETE FROM deliveries WHERE seq = ?1",
         ] {
@@ -35,5 +36,6 @@ pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Re
                AND revision NOT IN (SELECT revision FROM rule_sets ORDER BY kept_at DESC LIMIT ?2)",
         )?
         .execute(params![before, RULE_SETS_KEPT])?;
+    connection.prepare_cached("DELETE FROM ancestry WHERE kept_at < ?1")?.execute([before])?;
     Ok(old.len())
 }

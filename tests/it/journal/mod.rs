@@ -21,6 +21,7 @@ mod deliveries;
 mod groups;
 mod leases;
 mod model;
+mod order;
 mod store;
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -108,7 +109,7 @@ fn delivery(id: &str) -> NewDelivery {
 }
 
 fn decision(verdict: Verdict) -> Decision {
-    Decision { traces: json!([{"rule": "deploy"}]), verdict }
+    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None }
 }
 
 fn run(rule: &str) -> NewRun {
@@ -117,6 +118,7 @@ fn run(rule: &str) -> NewRun {
         owner: None,
         place: "rules/web.yaml:3".to_owned(),
         revision: "r1".to_owned(),
+        share: "acme/web".to_owned(),
         group: None,
         failure: None,
     }
@@ -143,7 +145,7 @@ fn began(index: u32) -> Change {
         origin: Origin::default(),
     };
     let intent = Intent { call, plan: json!({"path": "/x"}), summary: "GET /x".to_owned() };
-    Change::Began { place: place(index), label: label("a"), intent: Box::new(intent) }
+    Change::Began { place: place(index), label: label("a"), intent: Box::new(intent), exclusive: None }
 }
 
 fn succeeded(index: u32) -> Change {

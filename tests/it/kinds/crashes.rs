@@ -164,3 +164,20 @@ async fn a_deployment_whose_answer_was_lost_at_any_request_is_made_once() {
     }
     panic!("it never got through");
 }
+
+#[tokio::test]
+async fn a_deploy_that_is_no_longer_wanted_stops_before_the_traffic_and_leaves_nothing() {
+    let mut actor = deployer().await;
+    let (asked, stop) = declic_actions::action::Stop::new();
+    asked.send_replace(true);
+    actor.stop = stop;
+    let saved = {
+        let intent = actor.prepare(KIND, "d1-deploy-1", params(&json!({}))).unwrap();
+        let progress = Recorder::default();
+        let failure = actor.attempt(KIND, &intent, 1, &progress).await.unwrap_err();
+        assert_eq!(failure.why().code, declic_actions::action::STOPPED);
+        progress.saves()
+    };
+    assert_eq!(saved, 0, "nothing was begun");
+    assert_eq!((allocation(&actor), tags(&actor).is_empty(), created(&actor).len()), (only(OLD), true, 0));
+}

@@ -9,7 +9,7 @@ use declic::demo::stand_ins::github::TOKEN;
 use declic::demo::stand_ins::identity::DEFAULT_ACCOUNT;
 use declic::demo::stand_ins::server::Running;
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
-use declic_actions::action::{Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Why};
+use declic_actions::action::{Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Stop, Why};
 use declic_actions::github::{GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
@@ -93,6 +93,8 @@ pub struct Actor {
     pub apis: Running<GoogleApis>,
     pub clients: Clients,
     pub secrets: BTreeMap<String, Secret>,
+    /// Whether the run is still wanted.
+    pub stop: Stop,
     pub target: Option<Value>,
     pub connection: Option<Value>,
     pub origin: Origin,
@@ -151,6 +153,7 @@ impl Actor {
             apis,
             clients: Clients { http, google, github },
             secrets: BTreeMap::new(),
+            stop: Stop::never(),
             target: None,
             connection: None,
             origin,
@@ -209,6 +212,7 @@ impl Actor {
             saved: progress.last_save(),
             progress,
             secrets: &self.secrets,
+            stop: &self.stop,
         }
     }
 

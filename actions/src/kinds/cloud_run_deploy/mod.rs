@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use serde_json::Value;
+
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given;
 
@@ -79,6 +81,16 @@ impl Action for CloudRunDeploy {
 
     fn prepare(&self, call: Call) -> Result<Intent, Why> {
         plan::prepare(call)
+    }
+
+    fn exclusive(&self, call: &Call) -> Option<String> {
+        let target = call.params.get("target").and_then(Value::as_str)?;
+        // A preview moves no traffic: only another one under the same tag is in its way.
+        let preview = call.params.get("traffic").and_then(Value::as_i64) == Some(0);
+        match call.params.get("tag").and_then(Value::as_str) {
+            Some(tag) if preview => Some(format!("{target}#{tag}")),
+            _ => Some(target.to_owned()),
+        }
     }
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::action::{Context, Failure, Outcome, Why};
+use crate::action::{Context, Failure, Outcome, STOPPED, Why};
 use crate::cloud_run::traffic::{self, Share};
 use crate::cloud_run::{Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
 use crate::http::{HttpError, Method, Request, Response};
@@ -67,18 +67,30 @@ impl<'a> Deploy<'a> {
         if let Some(why) = self.state.failing.clone() {
             return Err(self.put_back(why).await);
         }
-        let digest = self.image().await?;
         if self.shifted_before {
             // It was found healthy before; asking again now would ask the traffic that it may have already.
+            let digest = self.image().await?;
             let ended = self.shift(digest, String::new()).await;
             return self.settle(ended).await;
         }
+        let stop = self.context.stop;
+        let digest = tokio::select! {
+            biased;
+            // What is left of an earlier attempt is put back below.
+            () = stop.asked(), if self.state.before.is_none() => return Err(stopped()),
+            digest = self.image() => digest?,
+        };
+        // Not interrupted: a request that is on its way would have its effect after everything was put back.
         self.create(&digest).await?;
-        let served = self.serve().await.map_err(|failure| match failure {
-            // Its time is up, whatever the last look said: what is left of it is for putting back.
-            Failure::Retry { .. } if Instant::now() >= self.until => late(),
-            other => other,
-        });
+        let served = tokio::select! {
+            biased;
+            () = stop.asked() => Err(stopped()),
+            served = self.serve() => served.map_err(|failure| match failure {
+                // Its time is up, whatever the last look said: what is left of it is for putting back.
+                Failure::Retry { .. } if Instant::now() >= self.until => late(),
+                other => other,
+            }),
+        };
         let ended = match served {
             Ok(address) => self.shift(digest, address).await,
             Err(failure) => Err(failure),
@@ -89,7 +101,7 @@ impl<'a> Deploy<'a> {
     /// Once the revision is made, nobody but us takes away what the deploy leaves when it fails for good.
     async fn settle(&mut self, ended: Result<Outcome, Failure>) -> Result<Outcome, Failure> {
         match ended {
-            Err(Failure::Final { why }) if self.plan.rollback => Err(self.give_up(why).await?),
+            Err(Failure::Final { why }) if self.plan.rollback || why.code == STOPPED => Err(self.give_up(why).await?),
             Err(Failure::Retry { why, .. }) if self.plan.rollback && self.context.is_last => Err(self.give_up(why).await?),
             ended => ended,
         }
@@ -385,6 +397,10 @@ impl<'a> Deploy<'a> {
             None => Ok(()),
         }
     }
+}
+
+fn stopped() -> Failure {
+    Failure::last(STOPPED, "It was stopped before it got traffic: its run is no longer wanted")
 }
 
 fn late() -> Failure {

@@ -1,0 +1,156 @@
+//! Newer and older: groups and targets by the commits of their deliveries, and what people may do about it.
+
+use declic::journal::record::{Line, Order, Selection};
+
+use super::*;
+
+fn line(before: &str, after: &str, forced: bool) -> Line {
+    Line {
+        repository: "acme/web".to_owned(),
+        reference: "refs/heads/main".to_owned(),
+        before: Some(before.to_owned()),
+        after: after.to_owned(),
+        forced,
+    }
+}
+
+impl Store {
+    /// As [`Store::started`], for a delivery that tells of a push.
+    async fn pushed(&self, id: &str, line: &Line, mode: GroupMode) -> String {
+        self.append(id).await;
+        let waiting = self.only_deliveries().await;
+        let decision = Decision { line: Some(line.clone()), ..decision(Verdict::Runs(vec![grouped("deploy", mode)])) };
+        self.journal.decide(waiting.lease, decision).await.expect("decided").remove(0)
+    }
+
+    /// Takes the delivery that waits, and leaves all runs where they are.
+    async fn only_deliveries(&self) -> declic::journal::record::ClaimedDelivery {
+        let claim = Claim { worker: "matcher".to_owned(), lease: LEASE, deliveries: 1, runs: 0, only: None };
+        self.journal.claim(claim).await.expect("the store works").deliveries.remove(0)
+    }
+
+    async fn note(&self, id: &str) -> (RunState, Option<String>, Option<String>) {
+        let (run, _) = self.journal.run(id).await.unwrap().unwrap();
+        (run.state, run.covered_by, run.note)
+    }
+}
+
+fn on_target() -> Change {
+    match began(0) {
+        Change::Began { place, label, intent, .. } => {
+            Change::Began { place, label, intent, exclusive: Some("web_staging".to_owned()) }
+        }
+        other => other,
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_comes_late_is_covered_by_its_descendant() {
+    let store = Store::sqlite();
+    let newer = store.pushed("d2", &line("b", "c", false), GroupMode::QueueLatest).await;
+    let older = store.pushed("d1", &line("a", "b", false), GroupMode::QueueLatest).await;
+    let (state, by, note) = store.note(&older).await;
+    assert_eq!((state, by.as_ref()), (RunState::Superseded, Some(&newer)));
+    assert!(note.is_some_and(|note| note.contains("older than")));
+    assert_eq!(store.run_state(&newer).await, RunState::Queued);
+    let forced = store.pushed("d3", &line("c", "x", true), GroupMode::QueueLatest).await;
+    assert_eq!(store.note(&newer).await.1, Some(forced.clone()), "a forced push begins a new line and wins");
+    let late = store.pushed("d4", &line("a", "b", false), GroupMode::QueueLatest).await;
+    assert_eq!(store.note(&late).await.1, Some(forced), "over what belongs to the old line");
+}
+
+#[tokio::test]
+async fn where_commits_say_nothing_github_is_asked_and_else_arrival_decides_and_is_noted() {
+    for (known, state) in [(None, RunState::Superseded), (Some(Order::Older), RunState::Queued)] {
+        let store = Store::sqlite();
+        let first = line("a", "b", false);
+        let second = line("x", "y", false);
+        let earlier = store.pushed("d1", &first, GroupMode::QueueLatest).await;
+        assert_eq!(store.journal.rivals(&second, vec!["staging".to_owned()], None).await.unwrap(), std::slice::from_ref(&first));
+        if let Some(order) = known {
+            store.journal.learn(&second, &first, order).await.unwrap();
+            assert!(store.journal.rivals(&second, vec!["staging".to_owned()], None).await.unwrap().is_empty());
+        }
+        let later = store.pushed("d2", &second, GroupMode::QueueLatest).await;
+        assert_eq!(store.run_state(&earlier).await, state);
+        if known.is_none() {
+            assert!(store.note(&later).await.2.is_some_and(|note| note.contains("by arrival")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_target_is_in_one_hand_at_a_time_and_nothing_older_follows() {
+    let store = Store::sqlite();
+    let group = |key: &str| NewRun { group: Some(Group { key: key.to_owned(), mode: GroupMode::QueueAll }), ..run("deploy") };
+    store.started("d1", vec![group("one")]).await;
+    let older = store.one_run("w1").await;
+    store.started("d2", vec![group("two")]).await;
+    let newer = store.one_run("w2").await;
+    store.journal.write(newer.lease.clone(), vec![on_target()]).await.unwrap();
+    let taken = store.journal.write(older.lease.clone(), vec![on_target()]).await;
+    assert_eq!(taken, Err(LedgerError::Taken(newer.run.id.clone())));
+    let wait = Change::WaitsFor { exclusive: "web_staging".to_owned(), after: Duration::from_secs(60) };
+    store.journal.write(older.lease.clone(), vec![wait]).await.unwrap();
+    assert!(store.claim("w1").await.runs.is_empty());
+    store.journal.write(newer.lease.clone(), vec![succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    let older = store.one_run("w1").await;
+    match store.journal.write(older.lease.clone(), vec![on_target()]).await {
+        Err(LedgerError::Stale { by, .. }) => assert_eq!(by, newer.run.id),
+        other => panic!("{other:?}"),
+    }
+    let covered = Change::Covered { by: newer.run.id.clone(), note: "older".to_owned() };
+    store.journal.write(older.lease, vec![covered, finished(RunState::Superseded)]).await.unwrap();
+    // By hand it may, and says so.
+    store.journal.retry(&older.run.id).await.unwrap();
+    let again = store.one_run("w1").await;
+    store.journal.write(again.lease, vec![on_target()]).await.unwrap();
+    let (run, _) = store.journal.run(&older.run.id).await.unwrap().unwrap();
+    assert!(run.by_hand && run.note.is_some_and(|note| note.starts_with("by hand")));
+}
+
+#[tokio::test]
+async fn people_cancel_retry_redrive_and_replay() {
+    let store = Store::sqlite();
+    let waiting = store.started("d1", vec![run("deploy")]).await.remove(0);
+    assert!(store.journal.cancel(&waiting).await.unwrap(), "not begun, so it is over");
+    assert_eq!(store.run_state(&waiting).await, RunState::Cancelled);
+    assert!(matches!(store.journal.cancel(&waiting).await, Err(LedgerError::Refused(_))));
+    store.started("d2", vec![run("deploy")]).await;
+    let running = store.one_run("w1").await;
+    assert!(!store.journal.cancel(&running.run.id).await.unwrap());
+    assert!(store.journal.wanted(&running.run.id).await.unwrap().cancelled);
+    store.journal.write(running.lease, vec![finished(RunState::Cancelled)]).await.unwrap();
+    store.started("d3", vec![run("notify")]).await;
+    let failing = store.one_run("w1").await;
+    store.journal.write(failing.lease, vec![began(0), failed(0), finished(RunState::Failed)]).await.unwrap();
+    let of = |rule: &str| Selection { rule: Some(rule.to_owned()), since: Some(Duration::from_secs(60)), limit: 10 };
+    assert!(store.journal.dead(of("deploy")).await.unwrap().is_empty());
+    let dead = store.journal.dead(of("notify")).await.unwrap();
+    assert_eq!(dead, std::slice::from_ref(&failing.run.id));
+    store.journal.retry(&dead[0]).await.unwrap();
+    assert_eq!(store.delivery_state(&failing.run.delivery).await, DeliveryState::Running);
+    let again = store.one_run("w1").await;
+    store.journal.write(again.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
+    assert!(matches!(store.journal.retry(&dead[0]).await, Err(LedgerError::Refused(_))), "it succeeded");
+    let replayed = store.journal.replay(&failing.run.delivery).await.unwrap();
+    let delivery = store.journal.delivery(&replayed).await.unwrap().unwrap();
+    assert!(delivery.replay && delivery.content.delivery_id == "d3");
+    assert!(matches!(store.journal.replay("nothing").await, Err(LedgerError::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_noisy_repository_does_not_starve_the_others() {
+    let store = Store::sqlite();
+    let of = |share: &str| NewRun { share: share.to_owned(), ..run("deploy") };
+    for (id, runs) in [("d1", vec![of("acme/noisy"); 9]), ("d2", vec![of("acme/quiet")])] {
+        store.append(id).await;
+        let waiting = store.only_deliveries().await;
+        store.journal.decide(waiting.lease, decision(Verdict::Runs(runs))).await.expect("decided");
+        store.pass(Duration::from_millis(5));
+    }
+    let claim = Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 0, runs: 2, only: None };
+    let claimed = store.journal.claim(claim).await.unwrap();
+    let repositories: Vec<&str> = claimed.runs.iter().map(|claimed| claimed.delivery.content.delivery_id.as_str()).collect();
+    assert_eq!(repositories, ["d1", "d2"]);
+}
