@@ -20,13 +20,13 @@ use crate::clock::Timestamp;
 use crate::journal::Journal;
 use crate::journal::crash::Faults;
 use crate::journal::sqlite::{Options, Sqlite};
-use crate::receive::{self, Front, Limits, Parts, Readiness};
+use crate::receive::{self, Front, Limits, Outward, Parts, Readiness, Reveal};
 use crate::reload::{self, Rules};
 use crate::report::metrics::Metrics;
 use crate::run::observe::Observer;
 use crate::run::{Engine, EngineParts, Policy};
 use crate::settings::Settings;
-use crate::sources::{self, Source};
+use crate::sources::{self, Around, Source};
 
 /// How long a secret may take to come from Secret Manager at the start.
 const SECRETS_DEADLINE: Duration = Duration::from_secs(30);
@@ -56,7 +56,9 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let clients = clients(&mut settings).await?;
     let folder = folder_of(&settings.file);
     let metrics = Arc::new(Metrics::new());
-    let sources = build_sources(&settings)?;
+    let around = Around { public_url: settings.public_url.clone(), ..Around::default() };
+    let sources = build_sources(&settings, &around)?;
+    let outward = Arc::new(Outward::new(clients.http.clone(), Arc::clone(&around.trust), reveal(&settings)));
     let (rules, files) = Rules::load(folder, settings.rules.clone(), settings.offer.clone(), Arc::clone(&metrics))?;
     let journal = Arc::new(open(&settings).await?);
     rules.keep(journal.as_ref(), files).await?;
@@ -107,6 +109,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             }))
         },
         rest: None,
+        outward: Some(outward),
         limits: Limits::default(),
     })?;
     Ok(Service { front: Arc::new(front), engine, observer, journal, beside })
@@ -225,15 +228,41 @@ fn google_settings(settings: &Settings) -> Result<GoogleSettings, String> {
     })
 }
 
-fn build_sources(settings: &Settings) -> Result<Vec<Arc<dyn Source>>, String> {
+fn build_sources(settings: &Settings, around: &Around) -> Result<Vec<Arc<dyn Source>>, String> {
     settings
         .sources
         .iter()
         .map(|source| {
-            sources::build(source, &settings.secrets)
+            sources::build(source, &settings.secrets, around)
                 .map_err(|why| format!("{}: the source `{}` {why}", settings.file.display(), source.name))
         })
         .collect()
+}
+
+/// Puts a secret that a provider made into a file beside the store that only we can read, and logs where it is, never what it is.
+fn reveal(settings: &Settings) -> Reveal {
+    let folder = folder_of(&settings.store.path);
+    Arc::new(move |source, secret| {
+        let path = folder.join(format!("{source}.verification-token"));
+        match write_privately(&path, secret.expose()) {
+            Ok(()) => info!(
+                source,
+                "the provider made a token: {} holds it; make it the source's secret and remove the file",
+                path.display()
+            ),
+            Err(error) => error!(source, "the provider made a token, and {} cannot be written: {error}", path.display()),
+        }
+    })
+}
+
+/// A new file with these bytes. One that is there already stays: nobody can put another token in its place.
+fn write_privately(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)?.write_all(bytes)
 }
 
 /// The newest value of each secret: what goes out. Older ones only verify what comes in.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use declic_actions::http::{Http, HttpSettings, Method, Request, Response, Url};
+use declic_actions::secret::Secret;
 
 use super::{USAGE, WRONG, block_on, complain};
 use crate::clock::Timestamp;
@@ -39,6 +40,9 @@ pub struct Arguments {
     /// The delivery's id; new if not given
     #[arg(long, value_name = "ID")]
     id: Option<String>,
+    /// File with a private key made for tests, for providers that keep theirs to themselves
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// The operator's settings
     #[arg(long, value_name = "FILE", default_value = "declic.yaml")]
     config: PathBuf,
@@ -79,7 +83,8 @@ fn prepare(arguments: &Arguments, environment: &Environment) -> Result<Prepared,
     let to = address(arguments.to.as_deref(), &loaded.settings, &source.entry().path)?;
     let event = arguments.event.strip_prefix("github.").unwrap_or(&arguments.event);
     let id = arguments.id.clone().unwrap_or_else(|| ulid::Ulid::new().to_string().to_lowercase());
-    let inbound = signed(source.as_ref(), event, &id, body)?;
+    let key = arguments.key.as_deref().map(|path| payload(path).map(Secret::new)).transpose()?;
+    let inbound = signed(source.as_ref(), event, &id, body, key.as_ref())?;
     Ok(Prepared { to, inbound })
 }
 
@@ -89,7 +94,8 @@ fn source(settings: &Settings, name: &str) -> Result<Arc<dyn Source>, String> {
         let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
         return Err(format!("{} has no source `{name}`: {there}", settings.file.display()));
     };
-    sources::build(found, &settings.secrets).map_err(|why| format!("the source `{name}` {why}"))
+    let around = sources::Around { public_url: settings.public_url.clone(), ..sources::Around::default() };
+    sources::build(found, &settings.secrets, &around).map_err(|why| format!("the source `{name}` {why}"))
 }
 
 fn payload(file: &Path) -> Result<Vec<u8>, String> {
@@ -127,7 +133,13 @@ fn address(to: Option<&str>, settings: &Settings, path: &str) -> Result<Url, Str
 }
 
 /// Signs the request, and looks at it as the service will: what it would refuse is told here, with the reason it keeps from senders.
-pub(crate) fn signed(source: &dyn Source, event: &str, id: &str, body: Vec<u8>) -> Result<Inbound, String> {
+pub(crate) fn signed(
+    source: &dyn Source,
+    event: &str,
+    id: &str,
+    body: Vec<u8>,
+    private: Option<&Secret>,
+) -> Result<Inbound, String> {
     let entry = source.entry();
     let mut inbound = Inbound {
         method: "POST".to_owned(),
@@ -137,8 +149,7 @@ pub(crate) fn signed(source: &dyn Source, event: &str, id: &str, body: Vec<u8>) 
         body: body.into(),
         received_at: Timestamp::now(),
     };
-    let headers = source.sign(&inbound, event, id).map_err(|refusal| refusal.private)?;
-    inbound.headers.extend(headers.into_iter().map(|(name, value)| (name, value.into())));
+    source.sign(&mut inbound, event, id, private).map_err(|refusal| refusal.private)?;
     let verified = source.authenticate(inbound.clone()).map_err(|refusal| refusal.private)?;
     source.identify(&verified).map_err(|refusal| format!("not sent, because it would be refused: {}", refusal.private))?;
     Ok(inbound)

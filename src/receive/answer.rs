@@ -40,6 +40,9 @@ pub(super) fn method_not_allowed(allowed: &str) -> Response {
 
 pub(super) fn refusal(refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    if status == StatusCode::NOT_FOUND {
+        return not_found();
+    }
     let mut response = problem(status, refusal.public);
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -79,27 +82,34 @@ pub(super) fn store_down() -> Response {
 /// What a rule says, in the provider's words.
 pub(super) fn reply(words: Words, id: &str) -> Response {
     let status = StatusCode::from_u16(words.status).unwrap_or(StatusCode::OK);
-    let mut response = respond(status, words.content_type, words.body);
-    name_delivery(&mut response, id);
-    response
-}
-
-fn name_delivery(response: &mut Response, id: &str) {
-    if let Ok(value) = HeaderValue::from_str(id) {
-        response.headers_mut().insert(HeaderName::from_static("x-declic-delivery"), value);
-    }
+    named(respond(status, words.content_type, words.body), id)
 }
 
 pub(super) fn accepted(id: &str, duplicate: bool) -> Response {
     let body = if duplicate { json!({ "id": id, "duplicate": true }) } else { json!({ "id": id }) };
-    let mut response = respond(StatusCode::ACCEPTED, "application/json", body.to_string());
-    name_delivery(&mut response, id);
+    named(respond(StatusCode::ACCEPTED, "application/json", body.to_string()), id)
+}
+
+/// With the delivery's id in a header.
+pub(super) fn named(mut response: Response, id: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(HeaderName::from_static("x-declic-delivery"), value);
+    }
     response
 }
 
-pub(super) fn challenge(answer: Answer) -> Response {
+/// An answer that the source made.
+pub(super) fn made(answer: Answer) -> Response {
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-    let mut response = respond(status, answer.content_type, answer.body);
+    let mut response = respond(status, "text/plain", answer.body);
+    match HeaderValue::from_str(&answer.content_type) {
+        Ok(value) if !value.is_empty() => {
+            response.headers_mut().insert(header::CONTENT_TYPE, value);
+        }
+        _ => {
+            response.headers_mut().remove(header::CONTENT_TYPE);
+        }
+    }
     for (name, value) in answer.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             response.headers_mut().insert(name, value);

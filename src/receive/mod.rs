@@ -20,16 +20,18 @@ use crate::journal::record::{Appended, NewDelivery};
 use crate::journal::{Journal, JournalError};
 use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
 use crate::sources::replies::Said;
-use crate::sources::{Identity, Source};
+use crate::sources::{self, Answer, Identity, Source, Taken};
 use crate::verify::{Refusal, Verified};
 
 mod answer;
 mod body;
 mod framing;
+mod outward;
 mod refusals;
 mod server;
 mod trace;
 
+pub use outward::{Outward, Reveal};
 pub use server::serve;
 
 /// Bounds of the server. The defaults suit a machine with 512 MiB and more.
@@ -94,6 +96,8 @@ pub struct Parts {
     pub replies: Option<Replies>,
     /// Everything else the service answers (API, console); without it, or where it has no route, the answer is our 404.
     pub rest: Option<BoxEndpoint<'static, Response>>,
+    /// Fetches what some sources need; without it, those refuse for now.
+    pub outward: Option<Arc<Outward>>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -127,7 +131,7 @@ impl Front {
         if request.extensions().get::<framing::Framing>().is_some_and(framing::Framing::is_ambiguous) {
             return self.refuse("unknown", &Refusal::malformed("both Transfer-Encoding and Content-Length: request smuggling"));
         }
-        if let Some(source) = self.by_path.get(request.uri().path()) {
+        if let Some(source) = self.source(request.uri().path()) {
             return match self.take_in(source.as_ref(), request).await {
                 Ok(response) => response,
                 Err(refusal) => self.refuse(source.name(), &refusal),
@@ -146,6 +150,15 @@ impl Front {
         }
     }
 
+    /// The source at a path, or the one whose secret may be the path's last segment.
+    fn source(&self, path: &str) -> Option<&Arc<dyn Source>> {
+        let exact = self.by_path.get(path).filter(|source| !source.entry().below);
+        exact.or_else(|| {
+            let (above, _) = path.rsplit_once('/')?;
+            self.by_path.get(above).filter(|source| source.entry().below)
+        })
+    }
+
     async fn take_in(&self, source: &dyn Source, request: Request) -> Result<Response, Refusal> {
         let entry = source.entry();
         if !entry.methods.contains(&request.method().as_str()) {
@@ -159,26 +172,56 @@ impl Front {
         let trace = trace::of(request.headers());
         let inbound = self.read(entry.body_limit, request).await?;
         let read_at = Instant::now();
-        let verified = source.authenticate(inbound)?;
-        self.parts
-            .metrics
-            .secrets
-            .get_or_create(&SecretLabels { source: source.name().to_owned(), secret: verified.secret() as u64 })
-            .inc();
-        let identity = source.identify(&verified)?;
-        if let Some(challenge) = source.challenge(&verified, &identity) {
-            self.count(source.name(), "challenge");
-            return Ok(answer::challenge(challenge));
+        if let (Some(want), Some(outward)) = (source.wants(&inbound), &self.parts.outward) {
+            outward.fetch(want).await;
         }
+        match sources::take(source, inbound)? {
+            Taken::Challenge(answer, secret) => {
+                if let Some(secret) = secret {
+                    self.matched(source, secret);
+                }
+                self.meet(source, answer).await
+            }
+            Taken::Delivery(verified, identity) => {
+                self.matched(source, verified.secret());
+                Ok(self.deliver(source, verified, identity, trace, read_at).await)
+            }
+        }
+    }
+
+    /// Does what a challenge asks for besides its answer.
+    async fn meet(&self, source: &dyn Source, answer: Answer) -> Result<Response, Refusal> {
+        match (&answer.then_get, &self.parts.outward) {
+            (Some(url), Some(outward)) => outward.confirm(url).await?,
+            (Some(_), None) => return Err(Refusal::not_now("nothing can be fetched here")),
+            (None, _) => {}
+        }
+        if let (Some(secret), Some(outward)) = (&answer.reveal, &self.parts.outward) {
+            outward.reveal(source.name(), secret);
+        }
+        self.count(source.name(), "challenge");
+        Ok(answer::made(answer))
+    }
+
+    /// Journals a delivery and answers it.
+    async fn deliver(
+        &self,
+        source: &dyn Source,
+        verified: Verified,
+        identity: Identity,
+        trace: String,
+        read_at: Instant,
+    ) -> Response {
         let span = tracing::info_span!("delivery", trace);
         let delivery = new_delivery(source, &verified, identity, trace);
         let outcome = self.parts.journal.append(delivery).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
         let (id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
-        match id {
-            Some(id) => Ok(self.reply(source, &verified, id, read_at).instrument(span).await.unwrap_or(acknowledgement)),
-            None => Ok(acknowledgement),
+        let Some(id) = id else { return acknowledgement };
+        if let Some(reply) = self.reply(source, &verified, id.clone(), read_at).instrument(span).await {
+            return reply;
         }
+        source.accepted(&verified).map_or(acknowledgement, |accepted| answer::named(answer::made(accepted), &id))
     }
 
     /// What the rules say to a sender that waits. `None`: an acknowledgement will do.
@@ -190,6 +233,11 @@ impl Front {
         };
         let words = conversation.form.words(&said, &verified.inbound().body)?;
         Some(answer::reply(words, &id))
+    }
+
+    fn matched(&self, source: &dyn Source, secret: usize) {
+        let labels = SecretLabels { source: source.name().to_owned(), secret: secret as u64 };
+        self.parts.metrics.secrets.get_or_create(&labels).inc();
     }
 
     async fn read(&self, limit: usize, request: Request) -> Result<Inbound, Refusal> {
@@ -263,12 +311,11 @@ fn headers(map: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
 
 fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, trace: String) -> NewDelivery {
     let inbound = verified.inbound();
-    let kept = source.kept_headers().iter();
     NewDelivery {
         source: source.name().to_owned(),
         delivery_id: identity.delivery_id,
         event_type: identity.event_type,
-        headers: kept.filter_map(|name| Some(((*name).to_owned(), inbound.header(name)?.to_owned()))).collect(),
+        headers: source.kept(inbound),
         body: inbound.body.clone(),
         received_at: inbound.received_at,
         trace,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::inbound::Inbound;
+
 /// Fields in one form; Slack and Twilio send some thirty.
 const MAX_FIELDS: usize = 1000;
 
@@ -57,6 +59,12 @@ fn digit(byte: &u8) -> Option<u8> {
 /// Writes a field as browsers and providers do.
 pub fn encode(name: &str, value: &str) -> String {
     url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+/// Does the request say that its body is a form?
+pub fn is_form(inbound: &Inbound) -> bool {
+    let content_type = inbound.header("content-type").unwrap_or_default();
+    super::media_type(content_type) == "application/x-www-form-urlencoded"
 }
 
 /// The JSON of a body that is either plain JSON or a form with it in one field.

@@ -4,22 +4,26 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use declic_actions::action::Field;
 use declic_actions::secret::Secret;
-use declic_actions::targets::SettingKind;
 use serde_json::{Map, Value, json};
 
 use crate::event::Event;
 use crate::inbound::Inbound;
 use crate::journal::record::Delivery;
 use crate::settings::SourceSettings;
+use crate::verify::trust::Want;
 use crate::verify::{Refusal, Verified};
 use replies::Conversation;
 
+pub mod catalogue;
 pub mod events;
 pub mod form;
 pub mod github;
+mod kinds;
 pub mod replies;
+
+pub use catalogue::Around;
+pub use kinds::KINDS;
 
 /// Body cap where the settings say nothing: GitHub's own limit.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
@@ -36,17 +40,43 @@ pub struct Identity {
     pub event_type: String,
 }
 
-/// An answer that is not "accepted": an ownership challenge, a ping.
-#[derive(Debug, Clone, PartialEq)]
+/// An answer that is made here and not by a rule: to an ownership challenge, a ping, a delivery whose sender wants certain words.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Media type of the body.
-    pub content_type: &'static str,
+    /// Media type of the body; empty if there is none.
+    pub content_type: String,
     /// Further headers.
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Vec<u8>,
+    /// An address to get before the answer is sent: the confirmation of a subscription.
+    pub then_get: Option<String>,
+    /// A secret that the provider made for the operator. It is shown to them once and never logged.
+    pub reveal: Option<Secret>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Taken {
+    /// An ownership challenge or a ping, with its answer. The secret that proved it, if it was proved.
+    Challenge(Answer, Option<usize>),
+    /// A delivery.
+    Delivery(Verified, Identity),
+}
+
+/// Looks at a request: challenge, delivery, or neither. Pure: what must be fetched before was told by [`Source::wants`].
+pub fn take(source: &dyn Source, inbound: Inbound) -> Result<Taken, Refusal> {
+    if let Some(answer) = source.greet(&inbound) {
+        return answer.map(|answer| Taken::Challenge(answer, None));
+    }
+    let verified = source.authenticate(inbound)?;
+    let identity = source.identify(&verified)?;
+    match source.challenge(&verified, &identity) {
+        Some(answer) => answer.map(|answer| Taken::Challenge(answer, Some(verified.secret()))),
+        None => Ok(Taken::Delivery(verified, identity)),
+    }
 }
 
 /// What the receiver must know of a source before it has read a body.
@@ -56,6 +86,8 @@ pub struct Entry {
     pub name: String,
     /// The whole path; compared byte by byte, never decoded.
     pub path: String,
+    /// Is there one more segment below the path, which is a secret?
+    pub below: bool,
     /// Methods it answers to.
     pub methods: &'static [&'static str],
     /// Most bytes of a body.
@@ -72,6 +104,16 @@ pub trait Source: Send + Sync {
         &self.entry().name
     }
 
+    /// What must be fetched before this request can be checked: keys that its sender publishes.
+    fn wants(&self, _inbound: &Inbound) -> Option<Want> {
+        None
+    }
+
+    /// The answer to an ownership challenge that nobody signs. `None`: the request is something else.
+    fn greet(&self, _inbound: &Inbound) -> Option<Result<Answer, Refusal>> {
+        None
+    }
+
     /// Checks the raw bytes.
     fn authenticate(&self, inbound: Inbound) -> Result<Verified, Refusal>;
 
@@ -79,15 +121,21 @@ pub trait Source: Send + Sync {
     fn identify(&self, verified: &Verified) -> Result<Identity, Refusal>;
 
     /// The answer to a verified request that is not an event: a ping, an ownership challenge. It is not journaled.
-    fn challenge(&self, _verified: &Verified, _identity: &Identity) -> Option<Answer> {
+    fn challenge(&self, _verified: &Verified, _identity: &Identity) -> Option<Result<Answer, Refusal>> {
         None
     }
 
-    /// Names of the headers (lower case) that are kept with the delivery. Never one with a credential or a signature.
-    fn kept_headers(&self) -> &'static [&'static str];
+    /// What the provider wants to read when a delivery is stored; `None`: any 2xx will do.
+    fn accepted(&self, _verified: &Verified) -> Option<Answer> {
+        None
+    }
 
-    /// The headers that the provider would set for this event and delivery id, signature included: for `declic send`.
-    fn sign(&self, inbound: &Inbound, event: &str, id: &str) -> Result<Vec<(String, String)>, Refusal>;
+    /// What is kept of a request besides its body: headers by name in lower case. Never a credential or a signature.
+    fn kept(&self, inbound: &Inbound) -> Vec<(String, String)>;
+
+    /// Changes a request into what the provider would send for this event and delivery id, signature included: for `declic send`.
+    /// `private` is a key made for tests, where only the provider has the real one.
+    fn sign(&self, inbound: &mut Inbound, event: &str, id: &str, private: Option<&Secret>) -> Result<(), Refusal>;
 
     /// The event as rules see it, from the journal. `None`: a kind of event no rule can ask for.
     /// `payload` asks for the whole body as `event.payload`.
@@ -104,102 +152,37 @@ pub trait Source: Send + Sync {
     }
 }
 
-/// What can stand under `auth:` where more than one way exists.
-const AUTH: &str = "{ hmac: { secret: secret, header: string, algorithm: sha256|sha1|sha512?, prefix: string?, encoding: hex|base64?, \
-    timestamp-header: string?, max-age: duration? }?, basic: secret?, token: { header: string, secret: secret }?, \
-    oidc: { audience: string, email: string }? }";
-
-const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
-    Field { name, shape, summary }
-}
-
-const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
-
-/// Values of `type:` under `sources:` and their keys besides `type` and `path`.
-pub static KINDS: &[SettingKind] = &[
-    SettingKind {
-        name: "github-app",
-        summary: "Deliveries of a GitHub App.",
-        fields: &[
-            field("app-id", "int", "The App's number."),
-            field("key", "secret", "The App's private key, PEM."),
-            field("secret", "secret", "The App's webhook secret."),
-        ],
-    },
-    SettingKind {
-        name: "github",
-        summary: "A webhook of a GitHub repository or organisation.",
-        fields: &[field("secret", "secret", "The webhook's secret.")],
-    },
-    SettingKind {
-        name: "slack",
-        summary: "Events, slash commands and interactivity of a Slack app.",
-        fields: &[
-            field("signing-secret", "secret", "The app's signing secret."),
-            field("max-age", "duration?", "How old a request may be; 5m if not set."),
-        ],
-    },
-    SettingKind {
-        name: "dialogflow-es",
-        summary: "Dialogflow ES fulfillment.",
-        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking."), DEADLINE],
-    },
-    SettingKind {
-        name: "dialogflow-cx",
-        summary: "Dialogflow CX fulfillment.",
-        fields: &[field("auth", AUTH, "How Dialogflow proves that it is asking."), DEADLINE],
-    },
-    SettingKind {
-        name: "pubsub-push",
-        summary: "A Pub/Sub push subscription.",
-        fields: &[
-            field("auth", AUTH, "How Pub/Sub proves that it is pushing."),
-            field("format", "artifact-registry|monitoring|message?", "What the messages hold; message if not set."),
-        ],
-    },
-    SettingKind {
-        name: "webhook",
-        summary: "Any other sender, described by how it signs.",
-        fields: &[field("auth", AUTH, "How the sender proves who it is."), DEADLINE],
-    },
-];
-
 /// Makes a source from its settings. `secrets` are the values of `secrets:`, newest first. Errors are for the operator and name
 /// what to mend; the caller adds which source it is.
-pub fn build(settings: &SourceSettings, secrets: &BTreeMap<String, Vec<Secret>>) -> Result<Arc<dyn Source>, String> {
+pub fn build(
+    settings: &SourceSettings,
+    secrets: &BTreeMap<String, Vec<Secret>>,
+    around: &Around,
+) -> Result<Arc<dyn Source>, String> {
     match settings.kind.as_str() {
         "github" | "github-app" => Ok(Arc::new(github::GitHub::new(settings, secrets)?)),
-        kind if KINDS.iter().any(|known| known.name == kind) => {
-            Err(format!("sources of type {kind} are not built yet; take this entry out to start"))
-        }
-        kind => Err(format!("there is no source type {kind}")),
+        _ => Ok(Arc::new(catalogue::CatalogueSource::new(settings, secrets, around)?)),
     }
 }
 
 /// Reads stored deliveries and can do nothing else: no secret is needed for that, so none is there to verify or to sign with.
-pub struct Decoder(Arc<dyn Source>);
+pub struct Decoder(Option<events::Decode>);
 
 impl Decoder {
     /// From a source's settings.
     pub fn new(settings: &SourceSettings) -> Result<Self, String> {
-        let names = settings.fields.values().flat_map(texts);
-        let stand_in = |name: &str| (name.to_owned(), vec![Secret::new("in place of a secret, only for decoding")]);
-        build(settings, &names.map(stand_in).collect()).map(Self)
+        Ok(Self(match settings.kind.as_str() {
+            "github" | "github-app" => None,
+            _ => Some(catalogue::decode_of(settings)),
+        }))
     }
 
     /// The event as rules see it, with its payload; as [`Source::decode`].
     pub fn decode(&self, delivery: &Delivery) -> Result<Option<Event>, String> {
-        self.0.decode(delivery, true)
-    }
-}
-
-/// Every text in a value, whatever it is: among them are the names of secrets.
-fn texts(value: &Value) -> Vec<&str> {
-    match value {
-        Value::String(text) => vec![text],
-        Value::Array(items) => items.iter().flat_map(texts).collect(),
-        Value::Object(fields) => fields.values().flat_map(texts).collect(),
-        _ => Vec::new(),
+        match self.0 {
+            None => github::event(delivery, true),
+            Some(decode) => events::event(decode, delivery, true),
+        }
     }
 }
 

@@ -2,11 +2,21 @@
 //!
 //! A handful of schemes covers the providers: most of them are an [`hmac::Template`], which is data.
 
+use declic_actions::secret::Secret;
+
 use crate::inbound::Inbound;
 
+pub mod credential;
 pub mod hmac;
+pub mod items;
+pub mod jwt;
+pub mod public_key;
 pub mod signature;
+pub mod signed;
+pub mod sns;
 pub mod timestamp;
+pub mod trust;
+mod x509;
 
 /// A request whose bytes prove where they come from. Only this module makes one, and only it can be journaled.
 #[derive(Debug)]
@@ -55,6 +65,11 @@ impl Refusal {
         Self { status: 400, public: "The request is malformed.", private: private.into() }
     }
 
+    /// 503: it may be right, but what is needed to tell is not there. The sender tries again.
+    pub fn not_now(private: impl Into<String>) -> Self {
+        Self { status: 503, public: "It cannot be verified at the moment. Send it again later.", private: private.into() }
+    }
+
     /// 415.
     pub fn media_type(private: impl Into<String>) -> Self {
         Self { status: 415, public: "The content type or encoding is not supported here.", private: private.into() }
@@ -66,21 +81,83 @@ impl Refusal {
 pub enum Scheme {
     /// A MAC over parts of the request.
     Hmac(hmac::Scheme),
+    /// A signature over parts of the request, by a key pair.
+    PublicKey(public_key::Scheme),
+    /// A secret shown as it is.
+    Credential(credential::Scheme),
+    /// An ID token.
+    Token(jwt::Scheme),
+    /// Amazon SNS.
+    Sns(sns::Scheme),
+    /// A MAC in each item of the body.
+    Items(items::Scheme),
+    /// Any of these: a provider that writes the same proof in several ways.
+    Any(Vec<Scheme>),
 }
 
 impl Scheme {
     /// Checks the raw bytes.
     pub fn verify(&self, inbound: Inbound) -> Result<Verified, Refusal> {
-        let (secret, how) = match self {
-            Self::Hmac(scheme) => scheme.verify(&inbound).map(|secret| (secret, scheme.describe(secret)))?,
-        };
+        let (secret, how) = self.check(&inbound)?;
         Ok(Verified { inbound, secret, how })
     }
 
-    /// The headers with which the provider would prove this request, made with the newest secret.
-    pub fn sign(&self, inbound: &Inbound) -> Result<Vec<(String, String)>, Refusal> {
+    fn check(&self, inbound: &Inbound) -> Result<(usize, String), Refusal> {
+        Ok(match self {
+            Self::Hmac(scheme) => scheme.verify(inbound).map(|secret| (secret, scheme.describe(secret)))?,
+            Self::PublicKey(scheme) => scheme.verify(inbound).map(|key| (key, scheme.describe(key)))?,
+            Self::Credential(scheme) => scheme.verify(inbound).map(|secret| (secret, scheme.describe(secret)))?,
+            Self::Items(scheme) => scheme.verify(inbound).map(|secret| (secret, scheme.describe(secret)))?,
+            Self::Token(scheme) => scheme.verify(inbound).map(|()| (0, "authorization (ID token)".to_owned()))?,
+            Self::Sns(scheme) => scheme.verify(inbound).map(|()| (0, "Signature in the body".to_owned()))?,
+            Self::Any(schemes) => {
+                let mut refused = Refusal::unverified("there is no way to verify");
+                for scheme in schemes {
+                    match scheme.check(inbound) {
+                        Ok(proved) => return Ok(proved),
+                        Err(refusal) => refused = refusal,
+                    }
+                }
+                return Err(refused);
+            }
+        })
+    }
+
+    /// What must be fetched before this request can be checked.
+    pub fn wants(&self, inbound: &Inbound) -> Option<trust::Want> {
         match self {
-            Self::Hmac(scheme) => scheme.sign(inbound),
+            Self::Token(scheme) => scheme.wants(inbound),
+            Self::Sns(scheme) => scheme.wants(inbound),
+            Self::Any(schemes) => schemes.iter().find_map(|scheme| scheme.wants(inbound)),
+            Self::Hmac(_) | Self::PublicKey(_) | Self::Credential(_) | Self::Items(_) => None,
         }
+    }
+
+    /// Is the secret the last segment of the path?
+    pub fn in_path(&self) -> bool {
+        match self {
+            Self::Credential(scheme) => scheme.in_path(),
+            Self::Any(schemes) => schemes.iter().any(Self::in_path),
+            _ => false,
+        }
+    }
+
+    /// Changes a request so that it proves itself as the provider's would, with the newest secret. `private` is a key made for tests,
+    /// where only the provider has the real one.
+    pub fn sign(&self, inbound: &mut Inbound, private: Option<&Secret>) -> Result<(), Refusal> {
+        let headers = match self {
+            Self::Hmac(scheme) => scheme.sign(inbound)?,
+            Self::PublicKey(scheme) => scheme.sign(inbound, private)?,
+            Self::Token(scheme) => vec![("authorization".to_owned(), format!("Bearer {}", scheme.sign(inbound, private)?))],
+            Self::Credential(scheme) => return scheme.sign(inbound),
+            Self::Items(scheme) => return scheme.sign(inbound),
+            Self::Sns(_) => return Err(Refusal::unverified("only Amazon can sign for its topics: publish to the topic instead")),
+            Self::Any(schemes) => match schemes.first() {
+                Some(first) => return first.sign(inbound, private),
+                None => return Err(Refusal::unverified("there is no way to verify")),
+            },
+        };
+        inbound.headers.extend(headers.into_iter().map(|(name, value)| (name, value.into())));
+        Ok(())
     }
 }

@@ -1,7 +1,5 @@
 //! Where in a header the signatures are, and how they are written. Strict: what the provider never sends is refused.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -42,13 +40,13 @@ impl Encoding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
     /// One signature after a fixed prefix, which may be empty: `sha256=…`.
-    Prefixed(Cow<'static, str>),
+    Prefixed(String),
     /// Items with labels: `t=1,v1=…,v1=…`, or `v1,… v1,…`. Items with other labels are skipped, so that a provider can add versions.
     Labelled {
         /// Between the items.
         separator: char,
         /// Before each signature: `v1=`.
-        label: Cow<'static, str>,
+        label: String,
     },
 }
 
@@ -56,7 +54,7 @@ impl Layout {
     /// The signatures as written; an error says what is wrong without quoting the value.
     pub fn candidates<'v>(&self, value: &'v str) -> Result<Vec<&'v str>, &'static str> {
         match self {
-            Self::Prefixed(prefix) => match value.strip_prefix(prefix.as_ref()) {
+            Self::Prefixed(prefix) => match value.strip_prefix(prefix.as_str()) {
                 Some("") => Err("is empty"),
                 Some(signature) => Ok(vec![signature]),
                 None => Err("does not begin as it must"),
@@ -64,7 +62,7 @@ impl Layout {
             Self::Labelled { separator, label } => {
                 let items = value.split(*separator).map(str::trim);
                 let found: Vec<&str> =
-                    items.filter_map(|item| item.strip_prefix(label.as_ref())).take(MAX_CANDIDATES + 1).collect();
+                    items.filter_map(|item| item.strip_prefix(label.as_str())).take(MAX_CANDIDATES + 1).collect();
                 match found.len() {
                     0 => Err("holds no signature of the expected version"),
                     count if count > MAX_CANDIDATES => Err("holds too many signatures"),

@@ -1,18 +1,16 @@
 //! Signed times: how old a request may be.
 
-use std::borrow::Cow;
-
 use crate::clock::Timestamp;
 
 /// Where the time stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// In a header of its own.
-    Header(Cow<'static, str>),
+    Header(String),
     /// An item of the signature header with this label: `t=`.
-    Label(Cow<'static, str>),
+    Label(String),
     /// A number at the top of the JSON body: signed with it, read after it verified.
-    Body(Cow<'static, str>),
+    Body(String),
 }
 
 /// What it counts since 1970.

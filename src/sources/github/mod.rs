@@ -1,6 +1,5 @@
 //! GitHub: repository, organisation and App webhooks. The event and id headers are not signed, the body is.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use declic_actions::secret::Secret;
@@ -14,8 +13,9 @@ use crate::journal::record::Delivery;
 use crate::json;
 use crate::rules::registry;
 use crate::settings::SourceSettings;
-use crate::verify::hmac::{self, Algorithm, KeyForm, Part, Template};
+use crate::verify::hmac::{self, Algorithm, KeyForm, Template};
 use crate::verify::signature::{Encoding, Layout};
+use crate::verify::signed::{Envelope, Parts};
 use crate::verify::{Refusal, Scheme, Verified};
 
 mod command;
@@ -40,12 +40,15 @@ pub struct GitHub {
 fn template() -> Template {
     Template {
         algorithm: Algorithm::Sha256,
-        encoding: Encoding::Hex,
-        header: Cow::Borrowed("x-hub-signature-256"),
-        layout: Layout::Prefixed(Cow::Borrowed("sha256=")),
-        signed: vec![Part::Body],
-        timestamp: None,
         key: KeyForm::Text,
+        envelope: Envelope {
+            header: "x-hub-signature-256".to_owned(),
+            layout: Layout::Prefixed("sha256=".to_owned()),
+            encoding: Encoding::Hex,
+            signed: Parts::body(),
+            timestamp: None,
+            url: None,
+        },
     }
 }
 
@@ -54,7 +57,13 @@ impl GitHub {
     pub fn new(settings: &SourceSettings, secrets: &BTreeMap<String, Vec<Secret>>) -> Result<Self, String> {
         let values = secrets_of(&settings.fields, "secret", secrets)?;
         Ok(Self {
-            entry: Entry { name: settings.name.clone(), path: settings.path.clone(), methods: &["POST"], body_limit: BODY_LIMIT },
+            entry: Entry {
+                name: settings.name.clone(),
+                path: settings.path.clone(),
+                below: false,
+                methods: &["POST"],
+                body_limit: BODY_LIMIT,
+            },
             scheme: Scheme::Hmac(hmac::Scheme::new(template(), values)?),
         })
     }
@@ -136,17 +145,18 @@ impl Source for GitHub {
         Ok(Identity { delivery_id, event_type })
     }
 
-    fn challenge(&self, _verified: &Verified, identity: &Identity) -> Option<Answer> {
-        (identity.event_type == "ping").then(|| Answer {
+    fn challenge(&self, _verified: &Verified, identity: &Identity) -> Option<Result<Answer, Refusal>> {
+        let pong = || Answer {
             status: 200,
-            content_type: "application/json",
-            headers: Vec::new(),
+            content_type: "application/json".to_owned(),
             body: br#"{"pong":true}"#.to_vec(),
-        })
+            ..Answer::default()
+        };
+        (identity.event_type == "ping").then(|| Ok(pong()))
     }
 
-    fn kept_headers(&self) -> &'static [&'static str] {
-        &[
+    fn kept(&self, inbound: &Inbound) -> Vec<(String, String)> {
+        let kept = [
             "content-type",
             "user-agent",
             "x-github-event",
@@ -155,31 +165,36 @@ impl Source for GitHub {
             "x-github-hook-installation-target-type",
             "x-github-enterprise-host",
             "x-github-enterprise-version",
-        ]
+        ];
+        kept.iter().filter_map(|name| Some(((*name).to_owned(), inbound.header(name)?.to_owned()))).collect()
     }
 
-    fn sign(&self, inbound: &Inbound, event: &str, id: &str) -> Result<Vec<(String, String)>, Refusal> {
-        let mut headers = self.scheme.sign(inbound)?;
-        headers.push(("x-github-event".to_owned(), event_word(event)?));
-        headers.push(("x-github-delivery".to_owned(), opaque_id(id)?));
-        Ok(headers)
+    fn sign(&self, inbound: &mut Inbound, event: &str, id: &str, private: Option<&Secret>) -> Result<(), Refusal> {
+        inbound.headers.push(("x-github-event".to_owned(), event_word(event)?.into()));
+        inbound.headers.push(("x-github-delivery".to_owned(), opaque_id(id)?.into()));
+        self.scheme.sign(inbound, private)
     }
 
     fn decode(&self, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
-        let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
-        let body = form::json_of(&delivery.content.body, form, "payload")?;
-        let Some((kind, contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
-        let Contexts { mut event, repo, actor } = contexts;
-        if payload {
-            event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
-        }
-        Ok(Some(Event {
-            kind: kind.to_owned(),
-            source: delivery.content.source.clone(),
-            event: Value::Object(event),
-            repo,
-            actor,
-            delivery: delivery_context(delivery),
-        }))
+        event(delivery, payload)
     }
+}
+
+/// The event of a stored delivery.
+pub fn event(delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
+    let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
+    let body = form::json_of(&delivery.content.body, form, "payload")?;
+    let Some((kind, contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
+    let Contexts { mut event, repo, actor } = contexts;
+    if payload {
+        event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
+    }
+    Ok(Some(Event {
+        kind: kind.to_owned(),
+        source: delivery.content.source.clone(),
+        event: Value::Object(event),
+        repo,
+        actor,
+        delivery: delivery_context(delivery),
+    }))
 }

@@ -27,6 +27,7 @@ use declic_actions::action::{Action, Clients};
 use declic_actions::github::{GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
+use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
 use super::action::{Do, Record};
@@ -39,12 +40,12 @@ impl Source for Bodies {
         &self.0
     }
 
-    fn kept_headers(&self) -> &'static [&'static str] {
-        &[]
+    fn kept(&self, _inbound: &Inbound) -> Vec<(String, String)> {
+        Vec::new()
     }
 
-    fn sign(&self, _inbound: &Inbound, _event: &str, _id: &str) -> Result<Vec<(String, String)>, Refusal> {
-        Ok(Vec::new())
+    fn sign(&self, _inbound: &mut Inbound, _event: &str, _id: &str, _private: Option<&Secret>) -> Result<(), Refusal> {
+        Ok(())
     }
 
     fn authenticate(&self, _inbound: Inbound) -> Result<Verified, Refusal> {
@@ -128,7 +129,13 @@ impl World {
     }
 
     pub fn start_with(&self, policy: Policy) -> Engine {
-        let entry = Entry { name: "tests".to_owned(), path: "/hooks/tests".to_owned(), methods: &["POST"], body_limit: 1 << 20 };
+        let entry = Entry {
+            name: "tests".to_owned(),
+            path: "/hooks/tests".to_owned(),
+            below: false,
+            methods: &["POST"],
+            body_limit: 1 << 20,
+        };
         let all = Arc::clone(&self.all);
         let actions: &'static [&'static dyn Action] =
             Vec::leak([&[self.action as &dyn Action, self.report as &dyn Action], declic_actions::kinds::ALL].concat());

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod binary;
 pub mod client;
+pub mod described;
 pub mod discovery;
 pub mod echo;
 pub mod google_apis;

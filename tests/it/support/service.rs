@@ -12,7 +12,7 @@ use declic::journal::sqlite::{Options, Sqlite};
 use declic::receive::{self, Front, Limits, Parts, Readiness};
 use declic::report::metrics::Metrics;
 use declic::settings::SourceSettings;
-use declic::sources::{self, Source};
+use declic::sources::{self, Around, Source};
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -44,7 +44,7 @@ pub fn source(name: &str, kind: &str, fields: Value, values: &[&str]) -> Arc<dyn
     let fields: Map<String, Value> = fields.as_object().unwrap().clone();
     let settings = SourceSettings { name: name.to_owned(), kind: kind.to_owned(), path: format!("/hooks/{name}"), fields };
     let values: Vec<Secret> = values.iter().map(|value| Secret::new(*value)).collect();
-    sources::build(&settings, &BTreeMap::from([("hook".to_owned(), values)])).unwrap()
+    sources::build(&settings, &BTreeMap::from([("hook".to_owned(), values)]), &Around::default()).unwrap()
 }
 
 /// Bounds short enough to wait for.
@@ -81,6 +81,7 @@ impl Service {
             wake: Arc::new(move |id: &str| noted.lock().unwrap().push(id.to_owned())),
             replies: None,
             rest: None,
+            outward: None,
             limits,
         });
         let (stop, stopped) = oneshot::channel::<()>();

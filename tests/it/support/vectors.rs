@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use declic::clock::Timestamp;
+use declic::inbound::Inbound;
 use serde_json::Value;
 
 /// The folder in `DECLIC_VECTORS`, which must be there.
@@ -13,7 +15,7 @@ fn given() -> Option<PathBuf> {
 }
 
 /// `DECLIC_VECTORS`, or our own.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     given().unwrap_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors").into())
 }
 
@@ -35,4 +37,35 @@ pub fn provider_files() -> Vec<String> {
     let mut names: Vec<String> = names.filter(|name| name.ends_with(".json") && !name.starts_with('_')).collect();
     names.sort();
     names
+}
+
+/// A text of a case; empty if there is none.
+pub fn text<'c>(case: &'c Value, key: &str) -> &'c str {
+    case[key].as_str().unwrap_or_default()
+}
+
+/// A text or a list of texts.
+pub fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+        other => other.as_str().into_iter().collect(),
+    }
+}
+
+/// The request of a case as it would have been read from a socket at the case's time.
+pub fn inbound(case: &Value) -> Inbound {
+    let (path, query) = text(case, "path").split_once('?').unwrap_or((text(case, "path"), ""));
+    let headers = case["headers"].as_object().into_iter().flatten();
+    Inbound {
+        method: text(case, "method").to_owned(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        headers: headers
+            .flat_map(|(name, value)| {
+                strings(value).into_iter().map(|value| (name.to_ascii_lowercase(), value.to_owned().into()))
+            })
+            .collect(),
+        body: text(case, "body").to_owned().into(),
+        received_at: Timestamp(case["now"].as_i64().unwrap_or_default() * 1000),
+    }
 }

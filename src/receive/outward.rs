@@ -1,0 +1,82 @@
+//! What taking in a request may need from outside: keys that a sender publishes, the confirmation of a subscription, and a place to
+//! show the operator a secret that a provider made.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use declic_actions::http::{Http, Method, Request};
+use declic_actions::secret::Secret;
+
+use crate::clock::Timestamp;
+use crate::verify::Refusal;
+use crate::verify::trust::{Trust, Want};
+
+/// Keys and certificates are small.
+const LARGEST: usize = 256 * 1024;
+/// Senders wait for us meanwhile; three seconds is the shortest patience of those whose keys we fetch.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Shows a secret to the operator: (source, secret).
+pub type Reveal = Arc<dyn Fn(&str, &Secret) + Send + Sync>;
+
+/// One for the whole service.
+pub struct Outward {
+    http: Http,
+    trust: Arc<Trust>,
+    reveal: Reveal,
+    flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Outward {
+    /// With the guarded client, and the memory that the sources read.
+    pub fn new(http: Http, trust: Arc<Trust>, reveal: Reveal) -> Self {
+        Self { http, trust, reveal, flights: Mutex::default() }
+    }
+
+    /// Fetches keys. Whoever comes while somebody is fetching waits for that and does not ask again. What fails is only logged: the
+    /// old keys stay, and without any the request is refused for now.
+    pub async fn fetch(&self, want: Want) {
+        let flight = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(flights.entry(want.url.clone()).or_default())
+        };
+        let waited = flight.try_lock().is_err();
+        let held = flight.lock().await;
+        if !waited && self.trust.begin(&want.url, Timestamp::now()) {
+            match self.get(&want.url).await {
+                Ok((document, max_age)) => {
+                    if let Err(why) = self.trust.put(&want, &document, max_age, Timestamp::now()) {
+                        tracing::warn!(url = want.url, "the keys of a sender cannot be used: {why}");
+                    }
+                }
+                Err(why) => tracing::warn!(url = want.url, "the keys of a sender cannot be fetched: {why}"),
+            }
+        }
+        drop(held);
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+    }
+
+    async fn get(&self, url: &str) -> Result<(bytes::Bytes, Option<i64>), String> {
+        let request = Request::to(Method::GET, url, Instant::now() + PATIENCE).cap(LARGEST);
+        let response = self.http.send(request).await.map_err(|error| error.to_string())?;
+        let max_age = response.header("cache-control").and_then(max_age);
+        Ok((response.body, max_age))
+    }
+
+    /// Gets the address that confirms a subscription. If that fails, the provider is asked to come again.
+    pub async fn confirm(&self, url: &str) -> Result<(), Refusal> {
+        self.get(url).await.map(|_| ()).map_err(|why| Refusal::not_now(format!("the subscription cannot be confirmed: {why}")))
+    }
+
+    /// Shows a secret to the operator.
+    pub fn reveal(&self, source: &str, secret: &Secret) {
+        (self.reveal)(source, secret);
+    }
+}
+
+/// `max-age=3600` of a `Cache-Control`.
+fn max_age(value: &str) -> Option<i64> {
+    value.split(',').find_map(|item| item.trim().strip_prefix("max-age=")?.parse().ok())
+}

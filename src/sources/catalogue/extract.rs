@@ -1,0 +1,155 @@
+//! Where the words of a request stand: `{header:x-event}`, `{body:event.type}`. A provider's file and an operator's settings say it alike.
+
+use declic_actions::secret::Secret;
+use serde_json::Value;
+
+use crate::inbound::Inbound;
+use crate::sources::form;
+
+/// A request with its body read, as far as it is JSON or a form.
+pub struct View<'i> {
+    /// The request.
+    pub inbound: &'i Inbound,
+    /// The body: JSON, the fields of a form, or `null`.
+    pub document: Value,
+}
+
+/// One place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// A header, there once.
+    Header(String),
+    /// A parameter of the query, there once.
+    Query(String),
+    /// A value in the body, by keys and indexes with dots.
+    Body(String),
+    /// The first key at the top of the body that is none of these.
+    KeyBesides(Vec<String>),
+    /// Nothing, if there is something at this path of the body; else the pattern does not fit.
+    Has(String),
+    /// What the challenge is about.
+    Token,
+    /// The MAC over that.
+    Mac,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Place(Place),
+}
+
+/// Text with places in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern(Vec<Piece>);
+
+/// What a challenge adds to a request.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Token<'t> {
+    /// The token itself.
+    pub text: &'t str,
+    /// The MAC over it as it is written.
+    pub mac: &'t str,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    pub fn read(text: &str) -> Result<Self, String> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.to_owned()));
+            }
+            let Some((name, after)) = after.split_once('}') else { return Err(format!("`{text}` has a `{{` without `}}`")) };
+            pieces.push(Piece::Place(place(name)?));
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self(pieces))
+    }
+
+    /// The text, if everything in it is there.
+    pub fn render(&self, view: &View<'_>, token: Token<'_>) -> Option<String> {
+        let mut text = String::new();
+        for piece in &self.0 {
+            match piece {
+                Piece::Text(fixed) => text.push_str(fixed),
+                Piece::Place(place) => text.push_str(&place.find(view, token)?),
+            }
+        }
+        Some(text)
+    }
+
+    /// The header, if the pattern is nothing but one: whoever signs for a provider sets it.
+    pub fn header(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Piece::Place(Place::Header(name))] => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Every header that is read.
+    pub fn headers(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Place(Place::Header(name)) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn place(name: &str) -> Result<Place, String> {
+    Ok(match name.split_once(':').unwrap_or((name, "")) {
+        ("header", name) if !name.is_empty() => Place::Header(name.to_ascii_lowercase()),
+        ("query", name) if !name.is_empty() => Place::Query(name.to_owned()),
+        ("body", path) if !path.is_empty() => Place::Body(path.to_owned()),
+        ("has", path) if !path.is_empty() => Place::Has(path.to_owned()),
+        ("key-besides", names) => Place::KeyBesides(names.split(',').map(|name| name.trim().to_owned()).collect()),
+        ("token", "") => Place::Token,
+        ("mac", "") => Place::Mac,
+        _ => {
+            let known = "header:NAME, query:NAME, body:PATH, has:PATH, key-besides:NAMES";
+            return Err(format!("`{{{name}}}` is no place in a request; known: {known}"));
+        }
+    })
+}
+
+impl Place {
+    fn find(&self, view: &View<'_>, token: Token<'_>) -> Option<String> {
+        let found = match self {
+            Self::Header(name) => view.inbound.header(name)?.to_owned(),
+            Self::Query(name) => form::only(view.inbound.query.as_bytes(), name).ok()?,
+            Self::Body(path) => text(at(&view.document, path)?)?,
+            Self::Has(path) => return at(&view.document, path).filter(|value| !value.is_null()).map(|_| String::new()),
+            Self::KeyBesides(names) => view.document.as_object()?.keys().find(|key| !names.contains(key))?.clone(),
+            Self::Token => token.text.to_owned(),
+            Self::Mac => token.mac.to_owned(),
+        };
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+/// The value at a path of keys and indexes.
+pub fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
+    path.split('.').try_fold(value, |value, step| match value {
+        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
+        other => other.get(step),
+    })
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// Does the request show this secret there? In constant time.
+pub fn shows(pattern: &Pattern, view: &View<'_>, secrets: &[Secret]) -> bool {
+    let Some(shown) = pattern.render(view, Token::default()) else { return false };
+    secrets.iter().any(|secret| crate::verify::credential::equal(secret, shown.as_bytes()))
+}

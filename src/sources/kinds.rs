@@ -1,0 +1,262 @@
+//! What can stand under `sources:`: the types and their keys. A type of the catalogue has a file of the same name there.
+
+use declic_actions::action::Field;
+use declic_actions::targets::SettingKind;
+
+const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
+    Field { name, shape, summary }
+}
+
+/// A request proves where it comes from in one of these ways.
+const AUTH: Field = field(
+    "auth",
+    "{ hmac?: { secret: secret, header: string, algorithm?: sha256|sha512|sha1, prefix?: string, label?: string, separator?: string, \
+     encoding?: hex|hex-any-case|base64, signed?: string, timestamp-header?: string, timestamp-label?: string, \
+     timestamp-field?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration, key?: text|base64|whsec|hex, \
+     public-url?: string }, \
+     standard-webhooks?: { secret: secret, headers?: string, max-age?: duration }, \
+     ed25519?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64, signed?: string, timestamp-header?: string, \
+     timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
+     ecdsa-p256?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64, signed?: string, \
+     timestamp-header?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
+     oidc?: { audience: string, email: string, issuers?: [string], keys-url?: string }, \
+     basic?: secret, bearer?: secret, path?: secret, token?: { header: string, prefix?: string, secret: secret }, \
+     query?: { name: string, secret: secret }, field?: { path: string, secret: secret } }",
+    "How the sender proves who it is: one of these.",
+);
+const CHALLENGE: &str = "{ method?: GET|POST, unsigned?: bool, if?: { \"*\": string }, unless?: string, token: string, \
+    shown?: { at: string, secret: secret }, mac?: hex|base64, secret?: secret, status?: int, content-type?: string, text?: string, \
+    json?: { \"*\": string }, headers?: { \"*\": string } }?";
+const SECRET: Field = field("secret", "secret", "The webhook's secret.");
+const MAX_AGE: Field = field("max-age", "duration?", "How old a request may be; 5m if not set.");
+const PUBLIC_URL: Field =
+    field("public-url", "string?", "The address the provider was told, which it signs; the service's own if not set.");
+const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
+const DEDUP: Field = field("dedup", "id|body|both|none?", "By what a repeated delivery is known.");
+
+/// Values of `type:` under `sources:` and their keys besides `type` and `path`.
+pub static KINDS: &[SettingKind] = &[
+    SettingKind {
+        name: "github-app",
+        summary: "Deliveries of a GitHub App.",
+        fields: &[
+            field("app-id", "int", "The App's number."),
+            field("key", "secret", "The App's private key, PEM."),
+            field("secret", "secret", "The App's webhook secret."),
+            DEDUP,
+        ],
+    },
+    SettingKind { name: "github", summary: "A webhook of a GitHub repository or organisation.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "slack",
+        summary: "Events, slash commands and interactivity of a Slack app.",
+        fields: &[field("signing-secret", "secret", "The app's signing secret."), MAX_AGE, DEDUP],
+    },
+    SettingKind { name: "dialogflow-es", summary: "Dialogflow ES fulfillment.", fields: &[AUTH, DEADLINE, DEDUP] },
+    SettingKind { name: "dialogflow-cx", summary: "Dialogflow CX fulfillment.", fields: &[AUTH, DEADLINE, DEDUP] },
+    SettingKind {
+        name: "pubsub-push",
+        summary: "A Pub/Sub push subscription.",
+        fields: &[
+            AUTH,
+            field("format", "artifact-registry|monitoring|message?", "What the messages hold; message if not set."),
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "webhook",
+        summary: "Any other sender, described by how it signs.",
+        fields: &[
+            AUTH,
+            field("event", "string?", "Where the type of event is: {header:x-event} or {body:event.type}."),
+            field("delivery-id", "string?", "Where the id of the delivery is: {header:x-id} or {body:id}."),
+            field("challenge", CHALLENGE, "How the sender asks whether the address is ours."),
+            DEADLINE,
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "adyen",
+        summary: "Standard notifications of Adyen.",
+        fields: &[field("secret", "secret", "The HMAC key, in hexadecimal."), DEDUP],
+    },
+    SettingKind { name: "alertmanager", summary: "Prometheus Alertmanager; it signs nothing.", fields: &[AUTH, DEDUP] },
+    SettingKind {
+        name: "aws-sns",
+        summary: "Messages of Amazon SNS topics.",
+        fields: &[
+            field("topic-arn", "[string]", "Topics that may speak. Anybody at Amazon can sign: this is the authorisation."),
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "azure-devops",
+        summary: "Service hooks of Azure DevOps.",
+        fields: &[field("secret", "secret", "user:password, as given to the service hook."), DEDUP],
+    },
+    SettingKind { name: "bitbucket", summary: "Webhooks of Bitbucket.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "cloudevents",
+        summary: "CloudEvents over HTTP.",
+        fields: &[
+            field("secret", "secret", "The token of the sender."),
+            field("allowed-origins", "[string]?", "Origins that may be allowed to send; none is if left out."),
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "discord",
+        summary: "Interactions and webhook events of a Discord app.",
+        fields: &[field("public-key", "secret", "The app's public key, in hexadecimal."), DEDUP],
+    },
+    SettingKind {
+        name: "dockerhub",
+        summary: "Webhooks of Docker Hub; the secret is the last part of the path.",
+        fields: &[field("secret", "secret", "The last part of the path."), DEDUP],
+    },
+    SettingKind {
+        name: "dropbox",
+        summary: "Webhooks of a Dropbox app.",
+        fields: &[field("secret", "secret", "The app secret."), DEDUP],
+    },
+    SettingKind { name: "forgejo", summary: "Webhooks of Forgejo.", fields: &[SECRET, DEDUP] },
+    SettingKind { name: "gitea", summary: "Webhooks of Gitea.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "gitlab",
+        summary: "Webhooks of GitLab.",
+        fields: &[
+            field("secret", "secret", "The secret token, or the signing token."),
+            field("scheme", "token|signing?", "Which of the two; token if not set."),
+            DEDUP,
+        ],
+    },
+    SettingKind { name: "gogs", summary: "Webhooks of Gogs.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "google-chat",
+        summary: "Events of a Google Chat app.",
+        fields: &[
+            field("audience", "string", "The endpoint's address, or the project's number."),
+            field("mode", "url|project-number?", "Which of the two; url if not set."),
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "google-cloud-monitoring",
+        summary: "Incidents of Cloud Monitoring, by a webhook channel.",
+        fields: &[AUTH, DEDUP],
+    },
+    SettingKind { name: "google-cloud-scheduler", summary: "Jobs of Cloud Scheduler.", fields: &[AUTH, DEDUP] },
+    SettingKind { name: "google-cloud-tasks", summary: "Tasks of Cloud Tasks.", fields: &[AUTH, DEDUP] },
+    SettingKind {
+        name: "grafana",
+        summary: "Alerts of Grafana.",
+        fields: &[SECRET, field("timestamp-header", "string?", "The header with the time, as set in the contact point."), DEDUP],
+    },
+    SettingKind {
+        name: "hubspot",
+        summary: "Webhooks of a HubSpot app, signature version 3.",
+        fields: &[field("secret", "secret", "The app's client secret."), PUBLIC_URL, DEDUP],
+    },
+    SettingKind { name: "jira", summary: "Webhooks of Jira Cloud.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "line",
+        summary: "The Messaging API of LINE.",
+        fields: &[field("secret", "secret", "The channel secret."), DEDUP],
+    },
+    SettingKind { name: "linear", summary: "Webhooks of Linear.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "meta",
+        summary: "Webhooks of WhatsApp, Messenger and Instagram.",
+        fields: &[
+            field("secret", "secret", "The app secret."),
+            field("verify-token", "secret?", "The token that the handshake must show."),
+            DEDUP,
+        ],
+    },
+    SettingKind {
+        name: "microsoft-graph",
+        summary: "Change notifications of Microsoft Graph.",
+        fields: &[field("secret", "secret", "The clientState of the subscription."), DEDUP],
+    },
+    SettingKind {
+        name: "ms-teams",
+        summary: "Outgoing webhooks of Microsoft Teams.",
+        fields: &[field("secret", "secret", "The security token, in base64."), DEDUP],
+    },
+    SettingKind {
+        name: "notion",
+        summary: "Webhooks of a Notion integration.",
+        fields: &[
+            field(
+                "secret",
+                "secret?",
+                "The verification token. Left out, the source only takes in that token, and shows it once.",
+            ),
+            DEDUP,
+        ],
+    },
+    SettingKind { name: "paddle", summary: "Notifications of Paddle Billing.", fields: &[SECRET, DEDUP] },
+    SettingKind { name: "pagerduty", summary: "Webhooks of PagerDuty, version 3.", fields: &[SECRET, DEDUP] },
+    SettingKind { name: "razorpay", summary: "Webhooks of Razorpay.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "sendgrid",
+        summary: "The signed event webhook of SendGrid.",
+        fields: &[field("public-key", "secret", "The verification key, in base64."), DEDUP],
+    },
+    SettingKind {
+        name: "sentry",
+        summary: "Webhooks of a Sentry integration.",
+        fields: &[field("secret", "secret", "The client secret."), DEDUP],
+    },
+    SettingKind {
+        name: "shopify",
+        summary: "Webhooks of a Shopify app.",
+        fields: &[field("secret", "secret", "The client secret."), DEDUP],
+    },
+    SettingKind {
+        name: "square",
+        summary: "Webhooks of Square.",
+        fields: &[field("secret", "secret", "The signature key."), PUBLIC_URL, DEDUP],
+    },
+    SettingKind {
+        name: "standard-webhooks",
+        summary: "Any sender that follows Standard Webhooks.",
+        fields: &[field("secret", "secret", "whsec_… or whpk_…"), MAX_AGE, DEDUP],
+    },
+    SettingKind {
+        name: "stripe",
+        summary: "Webhooks of Stripe.",
+        fields: &[field("secret", "secret", "The endpoint's whsec_…"), MAX_AGE, DEDUP],
+    },
+    SettingKind {
+        name: "svix",
+        summary: "Any sender that uses Svix.",
+        fields: &[field("secret", "secret", "The endpoint's whsec_…"), DEDUP],
+    },
+    SettingKind {
+        name: "telegram",
+        summary: "Updates of a Telegram bot.",
+        fields: &[field("secret", "secret", "The secret_token given to setWebhook."), DEDUP],
+    },
+    SettingKind {
+        name: "twilio",
+        summary: "Messages and calls of Twilio.",
+        fields: &[
+            field("secret", "secret", "The auth token, or the shared key."),
+            field("algorithm", "sha1|sha256?", "sha256 for a shared key; sha1 if not set."),
+            PUBLIC_URL,
+            DEDUP,
+        ],
+    },
+    SettingKind { name: "vercel", summary: "Webhooks of Vercel.", fields: &[SECRET, DEDUP] },
+    SettingKind {
+        name: "x",
+        summary: "The Account Activity API of X.",
+        fields: &[field("secret", "secret", "The consumer secret."), DEDUP],
+    },
+    SettingKind {
+        name: "zoom",
+        summary: "Webhooks of a Zoom app.",
+        fields: &[field("secret", "secret", "The app's secret token."), DEDUP],
+    },
+];

@@ -1,0 +1,193 @@
+//! Keys that others publish: sets of JSON Web Keys and certificates, kept by address. Checking only reads here; whoever fetches puts
+//! what it got in. Old keys stay when a fetch fails.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::signature::RsaPublicKeyComponents;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::x509;
+use crate::clock::Timestamp;
+
+/// Addresses that are remembered at once.
+const MOST: usize = 64;
+/// Seconds between two fetches of one address: an unknown key id must not let a sender make us ask as often as it likes.
+const PAUSE: i64 = 30;
+/// Fetches in one minute, of all addresses together.
+const PER_MINUTE: usize = 30;
+/// Seconds for which keys are fresh at least and at most, whatever their server says.
+const FRESH: (i64, i64) = (60, 24 * 3600);
+
+/// What stands at an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// A JSON Web Key Set.
+    Keys,
+    /// A certificate in PEM.
+    Certificate,
+}
+
+/// Something that must be fetched before a request can be checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Where it is.
+    pub url: String,
+    /// What it is.
+    pub form: Form,
+}
+
+/// An RSA key in its two numbers.
+pub type RsaKey = RsaPublicKeyComponents<Vec<u8>>;
+
+/// Keys by their id; a certificate has one key with an empty id.
+pub type Keys = HashMap<String, RsaKey>;
+
+#[derive(Default)]
+struct Entry {
+    keys: Option<Arc<Keys>>,
+    fresh_until: i64,
+    tried_at: Option<i64>,
+}
+
+/// The memory. Shared by the sources and whoever fetches.
+#[derive(Default)]
+pub struct Trust {
+    entries: Mutex<HashMap<String, Entry>>,
+    tries: Mutex<Vec<i64>>,
+}
+
+impl std::fmt::Debug for Trust {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Trust")
+    }
+}
+
+impl Trust {
+    /// What is known of an address.
+    pub fn keys(&self, url: &str) -> Option<Arc<Keys>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(url)?.keys.clone()
+    }
+
+    /// Must this be fetched for the key `id`, and may it be now?
+    pub fn is_due(&self, url: &str, id: &str, now: Timestamp) -> bool {
+        let now = now.seconds();
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = entries.get(url) else { return true };
+        let known = entry.keys.as_ref().is_some_and(|keys| keys.contains_key(id));
+        let wanted = !known || entry.fresh_until <= now;
+        wanted && entry.tried_at.is_none_or(|tried| now.saturating_sub(tried) >= PAUSE)
+    }
+
+    /// Notes that somebody is about to fetch; false if there were too many.
+    pub fn begin(&self, url: &str, now: Timestamp) -> bool {
+        let now = now.seconds();
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.retain(|tried| now.saturating_sub(*tried) < 60);
+        if tries.len() >= PER_MINUTE {
+            return false;
+        }
+        tries.push(now);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST && !entries.contains_key(url) {
+            entries.retain(|_, entry| entry.fresh_until > now);
+        }
+        if entries.len() >= MOST && !entries.contains_key(url) {
+            return false;
+        }
+        entries.entry(url.to_owned()).or_default().tried_at = Some(now);
+        true
+    }
+
+    /// Takes in what was fetched. An error leaves what was there; it says what is wrong with the document.
+    pub fn put(&self, want: &Want, document: &[u8], max_age: Option<i64>, now: Timestamp) -> Result<(), String> {
+        let keys = match want.form {
+            Form::Keys => key_set(document)?,
+            Form::Certificate => HashMap::from([(String::new(), x509::rsa_key(document)?)]),
+        };
+        let fresh = max_age.unwrap_or(3600).clamp(FRESH.0, FRESH.1);
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.entry(want.url.clone()).or_default();
+        entry.keys = Some(Arc::new(keys));
+        entry.fresh_until = now.seconds().saturating_add(fresh);
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Set {
+    keys: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+struct Key {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    #[serde(rename = "use")]
+    usage: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+}
+
+/// The RSA signing keys of a set; others in it are left out.
+fn key_set(document: &[u8]) -> Result<Keys, String> {
+    let set: Set = serde_json::from_slice(document).map_err(|_| "it is not a JSON Web Key Set".to_owned())?;
+    let keys = set.keys.into_iter().filter(|key| {
+        key.kty == "RSA"
+            && key.alg.as_deref().is_none_or(|alg| alg == "RS256")
+            && key.usage.as_deref().is_none_or(|usage| usage == "sig")
+    });
+    let keys: Keys = keys
+        .filter_map(|key| {
+            let n = URL_SAFE_NO_PAD.decode(key.n?).ok()?;
+            let e = URL_SAFE_NO_PAD.decode(key.e?).ok()?;
+            Some((key.kid?, RsaPublicKeyComponents { n, e }))
+        })
+        .collect();
+    if keys.is_empty() { Err("it holds no RSA key for signatures".to_owned()) } else { Ok(keys) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: &str = r#"{"keys":[{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"},{"kty":"EC","kid":"b"}]}"#;
+
+    fn want() -> Want {
+        Want { url: "https://keys.example/".to_owned(), form: Form::Keys }
+    }
+
+    #[test]
+    fn an_unknown_key_is_asked_for_once_in_a_while() {
+        let trust = Trust::default();
+        let at = |seconds: i64| Timestamp(seconds * 1000);
+        let want = want();
+        assert!(trust.is_due(&want.url, "a", at(0)));
+        assert!(trust.begin(&want.url, at(0)));
+        trust.put(&want, SET.as_bytes(), Some(600), at(0)).unwrap();
+        assert!(!trust.is_due(&want.url, "a", at(599)));
+        assert!(trust.is_due(&want.url, "a", at(600)));
+        assert!(!trust.is_due(&want.url, "other", at(29)));
+        assert!(trust.is_due(&want.url, "other", at(30)));
+    }
+
+    #[test]
+    fn what_is_no_key_set_leaves_the_old_keys() {
+        let trust = Trust::default();
+        trust.put(&want(), SET.as_bytes(), None, Timestamp(0)).unwrap();
+        for document in ["", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","kid":"a","k":"AA"}]}"#] {
+            assert!(trust.put(&want(), document.as_bytes(), None, Timestamp(0)).is_err(), "{document}");
+        }
+        assert!(trust.keys(&want().url).unwrap().contains_key("a"));
+    }
+
+    #[test]
+    fn a_flood_of_addresses_is_not_fetched() {
+        let trust = Trust::default();
+        let begun = (0..100).filter(|number| trust.begin(&format!("https://{number}.example/"), Timestamp(0))).count();
+        assert_eq!(begun, PER_MINUTE);
+    }
+}
