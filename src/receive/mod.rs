@@ -27,6 +27,7 @@ mod answer;
 mod body;
 mod framing;
 mod outward;
+mod recent;
 mod refusals;
 mod server;
 mod trace;
@@ -108,6 +109,7 @@ pub struct Front {
     by_path: HashMap<String, Arc<dyn Source>>,
     refusals: refusals::Log,
     budget: body::Budget,
+    recent: recent::Bodies,
 }
 
 impl Front {
@@ -124,7 +126,7 @@ impl Front {
             }
         }
         let budget = body::Budget::new(parts.limits.buffered);
-        Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget })
+        Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget, recent: recent::Bodies::default() })
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -182,7 +184,12 @@ impl Front {
                 }
                 self.meet(source, answer).await
             }
-            Taken::Delivery(verified, identity) => {
+            Taken::Delivery(verified, mut identity) => {
+                if source.knows_bodies() {
+                    let inbound = verified.inbound();
+                    let id = &identity.delivery_id;
+                    identity.delivery_id = self.recent.first_id(source.name(), &inbound.body, id, inbound.received_at);
+                }
                 self.matched(source, verified.secret());
                 Ok(self.deliver(source, verified, identity, trace, read_at).await)
             }

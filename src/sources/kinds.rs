@@ -32,6 +32,7 @@ const MAX_AGE: Field = field("max-age", "duration?", "How old a request may be; 
 const PUBLIC_URL: Field =
     field("public-url", "string?", "The address the provider was told, which it signs; the service's own if not set.");
 const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
+const GITHUB_DEDUP: Field = field("dedup", "id|both?", "By what a repeated delivery is known; id if not set.");
 const DEDUP: Field = field("dedup", "id|body|both|none?", "By what a repeated delivery is known.");
 
 /// Values of `type:` under `sources:` and their keys besides `type` and `path`.
@@ -43,10 +44,10 @@ pub static KINDS: &[SettingKind] = &[
             field("app-id", "int", "The App's number."),
             field("key", "secret", "The App's private key, PEM."),
             field("secret", "secret", "The App's webhook secret."),
-            DEDUP,
+            GITHUB_DEDUP,
         ],
     },
-    SettingKind { name: "github", summary: "A webhook of a GitHub repository or organisation.", fields: &[SECRET, DEDUP] },
+    SettingKind { name: "github", summary: "A webhook of a GitHub repository or organisation.", fields: &[SECRET, GITHUB_DEDUP] },
     SettingKind {
         name: "slack",
         summary: "Events, slash commands and interactivity of a Slack app.",
@@ -89,11 +90,7 @@ pub static KINDS: &[SettingKind] = &[
             DEDUP,
         ],
     },
-    SettingKind {
-        name: "azure-devops",
-        summary: "Service hooks of Azure DevOps.",
-        fields: &[field("secret", "secret", "user:password, as given to the service hook."), DEDUP],
-    },
+    SettingKind { name: "azure-devops", summary: "Service hooks of Azure DevOps.", fields: &[AUTH, DEDUP] },
     SettingKind { name: "bitbucket", summary: "Webhooks of Bitbucket.", fields: &[SECRET, DEDUP] },
     SettingKind {
         name: "cloudevents",

@@ -125,6 +125,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// Are the same bytes the same delivery for a while, whatever id they come with?
+    fn knows_bodies(&self) -> bool {
+        false
+    }
+
     /// What the provider wants to read when a delivery is stored; `None`: any 2xx will do.
     fn accepted(&self, _verified: &Verified) -> Option<Answer> {
         None

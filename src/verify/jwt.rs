@@ -73,7 +73,7 @@ impl Scheme {
             return Err("is for another audience: check `audience`".to_owned());
         }
         let (Some(issued), Some(expires)) = (time("iat"), time("exp")) else { return Err("has no iat or no exp".to_owned()) };
-        if expires <= now.saturating_sub(SKEW) {
+        if expires < now.saturating_sub(SKEW) {
             return Err("has expired".to_owned());
         }
         if issued > now.saturating_add(SKEW) || time("nbf").is_some_and(|begin| begin > now.saturating_add(SKEW)) {

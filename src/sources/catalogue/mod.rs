@@ -286,6 +286,10 @@ impl Source for CatalogueSource {
         signed.into_iter().find_map(|challenge| challenge.answer(&view))
     }
 
+    fn knows_bodies(&self) -> bool {
+        self.dedup == Dedup::Both
+    }
+
     fn accepted(&self, verified: &Verified) -> Option<Answer> {
         let view = View { inbound: verified.inbound(), document: self.document(verified.inbound()).unwrap_or_default() };
         let fits = |when: &Option<Pattern>| when.as_ref().is_none_or(|when| when.render(&view, Token::default()).is_some());

@@ -46,13 +46,28 @@ pub(super) fn value(content: &NewDelivery) -> Result<Value, String> {
     }
     match written(content) {
         Written::Json => json::parse(body).map_err(|flaw| format!("the body is not acceptable JSON: {flaw}")),
-        Written::Form => Ok(Value::Object(form_object(body)?)),
+        Written::Form => Ok(Value::Object(form_lists(body)?)),
         Written::Other => match json::parse(body) {
             // Some senders of JSON say nothing, or text/plain.
             Ok(value @ (Value::Object(_) | Value::Array(_))) => Ok(value),
             _ => std::str::from_utf8(body).map(Value::from).map_err(|_| "the body is neither JSON nor text".to_owned()),
         },
     }
+}
+
+/// The fields of a form; one that occurs several times is a list, as Twilio sends several pictures.
+fn form_lists(body: &[u8]) -> Result<Map<String, Value>, String> {
+    let mut object = Map::new();
+    for (name, value) in form::fields(body)? {
+        match object.get_mut(&name) {
+            None => {
+                object.insert(name, Value::String(value));
+            }
+            Some(Value::Array(values)) => values.push(Value::String(value)),
+            Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
+        }
+    }
+    Ok(object)
 }
 
 /// The fields of a form. One that occurs twice is refused: which one was meant?

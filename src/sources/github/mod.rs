@@ -34,6 +34,7 @@ use object::Object;
 pub struct GitHub {
     entry: Entry,
     scheme: Scheme,
+    knows_bodies: bool,
 }
 
 /// How GitHub signs. The SHA-1 header beside it is ignored: accepting it would let an attacker choose the weaker hash.
@@ -65,6 +66,7 @@ impl GitHub {
                 body_limit: BODY_LIMIT,
             },
             scheme: Scheme::Hmac(hmac::Scheme::new(template(), values)?),
+            knows_bodies: settings.fields.get("dedup").and_then(Value::as_str) == Some("both"),
         })
     }
 }
@@ -133,6 +135,10 @@ impl Source for GitHub {
 
     fn authenticate(&self, inbound: Inbound) -> Result<Verified, Refusal> {
         self.scheme.verify(inbound)
+    }
+
+    fn knows_bodies(&self) -> bool {
+        self.knows_bodies
     }
 
     fn identify(&self, verified: &Verified) -> Result<Identity, Refusal> {
