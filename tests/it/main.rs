@@ -26,6 +26,7 @@ mod receive;
 mod reference;
 mod rule_files;
 mod send;
+mod senders;
 mod serve;
 mod settings;
 mod stand_ins;

@@ -9,7 +9,7 @@ use declic::journal::Journal;
 use declic::journal::crash::Faults;
 use declic::journal::record::{DeliveryRecord, Listing};
 use declic::journal::sqlite::{Options, Sqlite};
-use declic::receive::{self, Front, Limits, Parts, Readiness};
+use declic::receive::{self, Front, Limits, Outward, Parts, Readiness};
 use declic::report::metrics::Metrics;
 use declic::settings::SourceSettings;
 use declic::sources::{self, Around, Source};
@@ -41,10 +41,15 @@ pub fn github() -> Arc<dyn Source> {
 
 /// A source with one secret called `hook`, newest value first.
 pub fn source(name: &str, kind: &str, fields: Value, values: &[&str]) -> Arc<dyn Source> {
+    source_in(name, kind, fields, values, &Around::default())
+}
+
+/// The same in surroundings of its own.
+pub fn source_in(name: &str, kind: &str, fields: Value, values: &[&str], around: &Around) -> Arc<dyn Source> {
     let fields: Map<String, Value> = fields.as_object().unwrap().clone();
     let settings = SourceSettings { name: name.to_owned(), kind: kind.to_owned(), path: format!("/hooks/{name}"), fields };
     let values: Vec<Secret> = values.iter().map(|value| Secret::new(*value)).collect();
-    sources::build(&settings, &BTreeMap::from([("hook".to_owned(), values)]), &Around::default()).unwrap()
+    sources::build(&settings, &BTreeMap::from([("hook".to_owned(), values)]), around).unwrap()
 }
 
 /// Bounds short enough to wait for.
@@ -63,8 +68,17 @@ impl Service {
         Self::with_queue(sources, limits, 1024).await
     }
 
+    /// With a way to fetch what sources need.
+    pub async fn with_outward(sources: Vec<Arc<dyn Source>>, limits: Limits, outward: Option<Arc<Outward>>) -> Self {
+        Self::with(sources, limits, 1024, outward).await
+    }
+
     /// With a store in front of which only so many deliveries may wait.
     pub async fn with_queue(sources: Vec<Arc<dyn Source>>, limits: Limits, queue: usize) -> Self {
+        Self::with(sources, limits, queue, None).await
+    }
+
+    async fn with(sources: Vec<Arc<dyn Source>>, limits: Limits, queue: usize, outward: Option<Arc<Outward>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -81,7 +95,7 @@ impl Service {
             wake: Arc::new(move |id: &str| noted.lock().unwrap().push(id.to_owned())),
             replies: None,
             rest: None,
-            outward: None,
+            outward,
             limits,
         });
         let (stop, stopped) = oneshot::channel::<()>();
