@@ -141,7 +141,7 @@ fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, 
     let delivery = store.delivery(id).map_err(|error| error.to_string())?.ok_or("there is no such delivery")?;
     let wanted = settings.sources.iter().find(|source| source.name == delivery.content.source);
     let wanted = wanted.ok_or_else(|| format!("there is no source `{}` any more", delivery.content.source))?;
-    let source = sources::build(wanted, &settings.secrets)?;
+    let source = sources::build(wanted, &settings.secrets, &sources::Around::default())?;
     let folder = settings.file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let files = rule_files::read(&folder, &settings.rules)?;
     let index = Index::new(Arc::new(reload::rebuild(&files, &settings.offer)?));
