@@ -12,6 +12,11 @@ use crate::inbound::Inbound;
 use crate::json;
 use crate::sources::form;
 
+/// Says whether a signature fits these pieces of signed bytes.
+type Judge<'j> = dyn FnMut(&[Cow<'_, [u8]>]) -> bool + 'j;
+/// Signs these pieces.
+type Sign<'s> = dyn Fn(&[Cow<'_, [u8]>]) -> Result<Vec<u8>, Refusal> + 's;
+
 /// What is signed is these, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part {
@@ -155,12 +160,7 @@ impl Envelope {
     }
 
     /// Gives what is signed to `judge`, once for each way in which the address may be meant, until it is right.
-    pub fn any(
-        &self,
-        inbound: &Inbound,
-        presented: &Presented<'_>,
-        judge: &mut dyn FnMut(&[Cow<'_, [u8]>]) -> bool,
-    ) -> Result<bool, Refusal> {
+    pub fn any(&self, inbound: &Inbound, presented: &Presented<'_>, judge: &mut Judge<'_>) -> Result<bool, Refusal> {
         for url in self.urls(inbound) {
             if judge(&self.pieces(inbound, presented.timestamp, &url)?) {
                 return Ok(true);
@@ -227,11 +227,7 @@ impl Envelope {
     }
 
     /// The headers with which a provider would prove this request; `sign` makes the signature of what is signed.
-    pub fn write(
-        &self,
-        inbound: &Inbound,
-        sign: &dyn Fn(&[Cow<'_, [u8]>]) -> Result<Vec<u8>, Refusal>,
-    ) -> Result<Vec<(String, String)>, Refusal> {
+    pub fn write(&self, inbound: &Inbound, sign: &Sign<'_>) -> Result<Vec<(String, String)>, Refusal> {
         let time = self.timestamp.as_ref().map(|rule| rule.write(inbound.received_at));
         let url = self.address(inbound);
         let signature = self.encoding.encode(&sign(&self.pieces(inbound, time.as_deref(), &url)?)?);
