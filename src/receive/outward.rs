@@ -20,6 +20,18 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 /// Shows a secret to the operator: (source, secret).
 pub type Reveal = Arc<dyn Fn(&str, &Secret) + Send + Sync>;
 
+/// Ends the note of a fetch, even if its task is dropped.
+struct Landing<'f> {
+    trust: &'f Trust,
+    url: &'f str,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.trust.end(self.url);
+    }
+}
+
 /// One for the whole service.
 pub struct Outward {
     http: Http,
@@ -41,9 +53,10 @@ impl Outward {
             let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(flights.entry(want.url.clone()).or_default())
         };
-        let waited = flight.try_lock().is_err();
         let held = flight.lock().await;
-        if !waited && self.trust.begin(&want.url, Timestamp::now()) {
+        if self.trust.begin(&want, Timestamp::now()) {
+            // Whoever waits for us may give up; the note that somebody fetches must not stay.
+            let _landing = Landing { trust: &self.trust, url: &want.url };
             match self.get(&want.url).await {
                 Ok((document, max_age)) => {
                     if let Err(why) = self.trust.put(&want, &document, max_age, Timestamp::now()) {
@@ -54,6 +67,7 @@ impl Outward {
             }
         }
         drop(held);
+        drop(flight);
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| Arc::strong_count(flight) > 1);
     }

@@ -46,7 +46,7 @@ impl Scheme {
     pub fn wants(&self, inbound: &Inbound) -> Option<Want> {
         let token = token(inbound).ok()?;
         let due = self.trust.is_due(&self.keys_url, &token.key_id, inbound.received_at);
-        due.then(|| Want { url: self.keys_url.clone(), form: Form::Keys })
+        due.then(|| Want { url: self.keys_url.clone(), form: Form::Keys, id: token.key_id })
     }
 
     /// Checks the token.

@@ -35,7 +35,8 @@ impl Scheme {
     pub fn wants(&self, inbound: &Inbound) -> Option<Want> {
         let message = self.message(inbound).ok()?;
         let url = text(&message, "SigningCertURL")?;
-        self.trust.is_due(url, "", inbound.received_at).then(|| Want { url: url.to_owned(), form: Form::Certificate })
+        let due = self.trust.is_due(url, "", inbound.received_at);
+        due.then(|| Want { url: url.to_owned(), form: Form::Certificate, id: String::new() })
     }
 
     /// Checks the message.

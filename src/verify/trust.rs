@@ -37,6 +37,8 @@ pub struct Want {
     pub url: String,
     /// What it is.
     pub form: Form,
+    /// The key that is needed; empty for a certificate.
+    pub id: String,
 }
 
 /// An RSA key in its two numbers.
@@ -50,6 +52,19 @@ struct Entry {
     keys: Option<Arc<Keys>>,
     fresh_until: i64,
     tried_at: Option<i64>,
+    /// Is somebody fetching?
+    flying: bool,
+}
+
+impl Entry {
+    fn is_wanted(&self, id: &str, now: i64) -> bool {
+        let known = self.keys.as_ref().is_some_and(|keys| keys.contains_key(id));
+        !known || self.fresh_until <= now
+    }
+
+    fn is_due(&self, id: &str, now: i64) -> bool {
+        self.is_wanted(id, now) && self.tried_at.is_none_or(|tried| now.saturating_sub(tried) >= PAUSE)
+    }
 }
 
 /// The memory. Shared by the sources and whoever fetches.
@@ -71,34 +86,44 @@ impl Trust {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(url)?.keys.clone()
     }
 
-    /// Must this be fetched for the key `id`, and may it be now?
+    /// Must this be fetched for the key `id`, and may it be now? While somebody fetches it, yes: whoever asks waits for that.
     pub fn is_due(&self, url: &str, id: &str, now: Timestamp) -> bool {
         let now = now.seconds();
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(entry) = entries.get(url) else { return true };
-        let known = entry.keys.as_ref().is_some_and(|keys| keys.contains_key(id));
-        let wanted = !known || entry.fresh_until <= now;
-        wanted && entry.tried_at.is_none_or(|tried| now.saturating_sub(tried) >= PAUSE)
+        entry.is_due(id, now) || (entry.flying && entry.keys.as_ref().is_none_or(|keys| !keys.contains_key(id)))
     }
 
-    /// Notes that somebody is about to fetch; false if there were too many.
-    pub fn begin(&self, url: &str, now: Timestamp) -> bool {
+    /// Notes that somebody is about to fetch; false if somebody just did, or if there were too many.
+    pub fn begin(&self, want: &Want, now: Timestamp) -> bool {
         let now = now.seconds();
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.get(&want.url).is_some_and(|entry| !entry.is_due(&want.id, now)) {
+            return false;
+        }
+        if entries.len() >= MOST && !entries.contains_key(&want.url) {
+            entries.retain(|_, entry| entry.fresh_until > now);
+            if entries.len() >= MOST {
+                return false;
+            }
+        }
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         tries.retain(|tried| now.saturating_sub(*tried) < 60);
         if tries.len() >= PER_MINUTE {
             return false;
         }
         tries.push(now);
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST && !entries.contains_key(url) {
-            entries.retain(|_, entry| entry.fresh_until > now);
-        }
-        if entries.len() >= MOST && !entries.contains_key(url) {
-            return false;
-        }
-        entries.entry(url.to_owned()).or_default().tried_at = Some(now);
+        let entry = entries.entry(want.url.clone()).or_default();
+        entry.tried_at = Some(now);
+        entry.flying = true;
         true
+    }
+
+    /// Notes that a fetch is over, however it ended.
+    pub fn end(&self, url: &str) {
+        if let Some(entry) = self.entries.lock().unwrap_or_else(PoisonError::into_inner).get_mut(url) {
+            entry.flying = false;
+        }
     }
 
     /// Takes in what was fetched. An error leaves what was there; it says what is wrong with the document.
@@ -157,7 +182,7 @@ mod tests {
     const SET: &str = r#"{"keys":[{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"},{"kty":"EC","kid":"b"}]}"#;
 
     fn want() -> Want {
-        Want { url: "https://keys.example/".to_owned(), form: Form::Keys }
+        Want { url: "https://keys.example/".to_owned(), form: Form::Keys, id: "a".to_owned() }
     }
 
     #[test]
@@ -166,8 +191,11 @@ mod tests {
         let at = |seconds: i64| Timestamp(seconds * 1000);
         let want = want();
         assert!(trust.is_due(&want.url, "a", at(0)));
-        assert!(trust.begin(&want.url, at(0)));
+        assert!(trust.begin(&want, at(0)));
+        assert!(!trust.begin(&want, at(0)));
+        assert!(trust.is_due(&want.url, "a", at(0)), "who comes now waits for whoever fetches");
         trust.put(&want, SET.as_bytes(), Some(600), at(0)).unwrap();
+        trust.end(&want.url);
         assert!(!trust.is_due(&want.url, "a", at(599)));
         assert!(trust.is_due(&want.url, "a", at(600)));
         assert!(!trust.is_due(&want.url, "other", at(29)));
@@ -187,7 +215,8 @@ mod tests {
     #[test]
     fn a_flood_of_addresses_is_not_fetched() {
         let trust = Trust::default();
-        let begun = (0..100).filter(|number| trust.begin(&format!("https://{number}.example/"), Timestamp(0))).count();
+        let other = |number: i32| Want { url: format!("https://{number}.example/"), ..want() };
+        let begun = (0..100).filter(|number| trust.begin(&other(*number), Timestamp(0))).count();
         assert_eq!(begun, PER_MINUTE);
     }
 }

@@ -5,6 +5,7 @@ mod cel;
 mod crash;
 mod demo;
 mod docs;
+mod doors;
 mod editors;
 mod egress;
 mod engine;
