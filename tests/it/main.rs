@@ -25,6 +25,7 @@ mod output;
 mod push_decisions;
 mod receive;
 mod reference;
+mod replies;
 mod rule_files;
 mod send;
 mod senders;
