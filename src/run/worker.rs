@@ -33,7 +33,7 @@ pub struct Policy {
     pub workers: usize,
     /// How long a worker may be silent before others take its work on.
     pub lease: Duration,
-    /// How long running steps have when the process is told to stop. Giving back the rest comes on top, within [`GIVE_BACK`].
+    /// How long running steps have when the process is told to stop. Giving back the rest comes on top, within a second.
     pub drain: Duration,
     /// Finished deliveries older than this are removed; none keeps them for ever.
     pub keep: Option<Duration>,
