@@ -72,9 +72,6 @@ pub fn folders(folder: &Path, patterns: &[String]) -> Vec<(PathBuf, bool)> {
         let prefix = literal_prefix(pattern);
         let path = folder.join(prefix);
         let inner = if path.is_dir() { path } else { path.parent().map_or_else(PathBuf::new, Path::to_owned) };
-        if inner != folder {
-            folders.extend(inner.parent().map(|outer| (named(outer), false)));
-        }
         let below = pattern.get(prefix.len()..).is_some_and(|rest| rest.contains('/') || rest.contains("**"));
         folders.push((named(&inner), below));
     }
