@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use record::{
-    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery, Order, RunRecord,
-    Selection, StepRecord, Written,
+    Appended, AppendedLeased, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery,
+    Order, RunRecord, Selection, StepRecord, Written,
 };
 
 /// The store could not do it. Never the sender's fault: the answer is a 503.
@@ -90,6 +90,9 @@ impl From<record::Impossible> for LedgerError {
 pub trait Journal: Send + Sync {
     /// Appends durably and tells new from duplicate by (source, delivery id).
     async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError>;
+
+    /// The same, for a worker of this process: what is new is leased to it as it is appended, for so long, and need not be claimed.
+    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError>;
 
     /// Takes on what is due: each subject goes to one worker, whose lease must be extended.
     async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError>;

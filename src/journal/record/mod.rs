@@ -13,7 +13,8 @@ use crate::clock::Timestamp;
 pub use order::{Line, Order};
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
 pub use work::{
-    Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, Selection, StepEnd, Subject, Verdict, Written,
+    AppendedLeased, Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, Selection, StepEnd, Subject,
+    Verdict, Written,
 };
 
 /// A verified delivery on its way into the journal. Made by `receive` from a `Verified` only.

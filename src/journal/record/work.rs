@@ -5,7 +5,7 @@ use std::time::Duration;
 use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
-use super::{AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord};
+use super::{Appended, AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord};
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub struct ClaimedDelivery {
     /// What came in.
     pub delivery: Delivery,
 }
+
+/// What appending came to, and the delivery itself if it is new and in the hands of whoever appended it.
+pub type AppendedLeased = (Appended, Option<ClaimedDelivery>);
 
 /// A run that waits to be gone on with.
 #[derive(Debug)]

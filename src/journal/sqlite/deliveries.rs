@@ -1,5 +1,7 @@
 //! Writes about deliveries: append with deduplication, the decision of matching, and the final state.
 
+use std::time::Duration;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::identity;
@@ -9,22 +11,32 @@ use super::writer::{Fault, Session};
 use crate::clock::Timestamp;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    Appended, AttemptState, Decision, DeliveryState, Group, GroupMode, Lease, NewDelivery, NewRun, Order, RunState, StepState,
-    Subject, Verdict,
+    Appended, AppendedLeased, AttemptState, ClaimedDelivery, Decision, Delivery, DeliveryState, Group, GroupMode, Lease,
+    NewDelivery, NewRun, Order, RunState, StepState, Subject, Verdict,
 };
 use crate::rules::model::RuleFile;
 
-pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
+/// Appends, and leases what is new to whoever appended it, as its first claim.
+pub(super) fn append_leased(session: &Session<'_>, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, Fault> {
+    let appended = append(session, &delivery, Some(lease))?;
+    let Appended::New { id } = &appended else { return Ok((appended, None)) };
+    let lease = Lease { subject: Subject::Delivery(id.clone()), token: 1 };
+    let delivery = Delivery { id: id.clone(), content: delivery, replay: false };
+    Ok((appended, Some(ClaimedDelivery { lease, claims: 1, delivery })))
+}
+
+pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery, lease: Option<Duration>) -> Result<Appended, Fault> {
     let connection = session.connection;
     let last = connection
         .prepare_cached("SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 1")?
         .query_row([], |row| row.get(0))
         .optional()?;
     let number = identity::next(last.unwrap_or(0), session.now);
+    let state = if lease.is_some() { DeliveryState::Accepted.to(DeliveryState::Matching)? } else { DeliveryState::Accepted };
     let inserted = connection
         .prepare_cached(
-            "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
              ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING",
         )?
         .execute(params![
@@ -36,8 +48,9 @@ pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery) -> Result<Ap
             delivery.trace,
             delivery.verified,
             i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
-            DeliveryState::Accepted.word(),
-            session.now.0,
+            state.word(),
+            lease.map_or(session.now, |lease| session.now.after(lease)).0,
+            lease.is_some(),
         ])?;
     if inserted == 0 {
         return known(session, delivery);
@@ -138,7 +151,8 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
     if let Some(line) = &decision.line {
         order::keep(session, delivery, line)?;
     }
-    let (earlier, last) = earlier(session, delivery)?;
+    // Under its first lease it cannot have runs: nobody decided it before.
+    let (earlier, last) = if lease.token > 1 { earlier(session, delivery)? } else { (Vec::new(), 0) };
     let mut states: Vec<RunState> = earlier.iter().map(|run| run.state).collect();
     let mut ids = Vec::new();
     if let Verdict::Runs(runs) = &decision.verdict {

@@ -25,15 +25,15 @@ use serde_json::Value;
 
 use super::crash::Faults;
 use super::record::{
-    Appended, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery, Order, RunRecord,
-    Selection, StepRecord, Subject, Written,
+    Appended, AppendedLeased, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery,
+    Order, RunRecord, Selection, StepRecord, Subject, Written,
 };
 use super::{Journal, JournalError, LedgerError};
 use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use reader::Readers;
 pub use writer::Clock;
-use writer::{Desk, Durability, Writer};
+use writer::{Desk, Durability, Session, Undo, Writer};
 
 /// How a file is opened.
 pub struct Options {
@@ -225,9 +225,14 @@ fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
 impl Journal for Sqlite {
     async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError> {
         let size = delivery.body.len();
-        let appended =
-            self.desk().try_submit(Durability::Full, size, move |session| deliveries::append(session, &delivery)).await;
-        appended.map_err(journal_error)
+        let append = move |session: &Session<'_>| deliveries::append(session, &delivery, None);
+        self.desk().append(size, append).await.map_err(journal_error)
+    }
+
+    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError> {
+        let size = delivery.body.len();
+        let append = move |session: &Session<'_>| deliveries::append_leased(session, delivery, lease);
+        self.desk().append(size, append).await.map_err(journal_error)
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
@@ -242,7 +247,8 @@ impl Journal for Sqlite {
     }
 
     async fn decide(&self, lease: Lease, decision: Decision) -> Result<Vec<String>, LedgerError> {
-        self.desk().submit(Durability::Relaxed, move |session| deliveries::decide(session, &lease, &decision)).await
+        let decide = move |session: &Session<'_>| deliveries::decide(session, &lease, &decision);
+        self.desk().submit_as(Undo::Together, Durability::Relaxed, decide).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), LedgerError> {

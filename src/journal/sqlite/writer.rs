@@ -86,6 +86,16 @@ pub(super) struct Command {
     work: Work,
 }
 
+/// What becomes of what a failing command has written already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// It alone is undone: it works in a savepoint of its own, for which SQLite copies every page it touches.
+    Alone,
+    /// The whole transaction is, as if the disk had failed. For the two commands that every delivery needs: they refuse before they
+    /// write, and beyond that fail only if the store does.
+    Together,
+}
+
 /// The way in for all commands.
 #[derive(Clone)]
 pub(super) struct Desk {
@@ -105,19 +115,28 @@ impl Desk {
         durability: Durability,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (command, answer) = self.command(durability, 0, work);
+        self.submit_as(Undo::Alone, durability, work).await
+    }
+
+    /// The same, with a choice.
+    pub async fn submit_as<T: Send + 'static>(
+        &self,
+        undo: Undo,
+        durability: Durability,
+        work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (command, answer) = self.command(durability, 0, undo, work);
         self.commands.send(command).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 
-    /// The same, but a full queue is an error at once.
-    pub async fn try_submit<T: Send + 'static>(
+    /// Does the work of an append, which is `size` bytes large; a full queue is an error at once.
+    pub async fn append<T: Send + 'static>(
         &self,
-        durability: Durability,
         size: usize,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (command, answer) = self.command(durability, size, work);
+        let (command, answer) = self.command(Durability::Full, size, Undo::Together, work);
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Full,
             mpsc::error::TrySendError::Closed(_) => JournalError::Down("the store's writer has stopped".to_owned()),
@@ -129,13 +148,15 @@ impl Desk {
         &self,
         durability: Durability,
         size: usize,
+        undo: Undo,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> (Command, oneshot::Receiver<Result<T, LedgerError>>) {
         let (sender, receiver) = oneshot::channel();
         let works = Arc::clone(&self.works);
         let work: Work = Box::new(move |session| {
             let result = match session {
-                Ok(session) => in_savepoint(session, work),
+                Ok(session) if undo == Undo::Alone => in_savepoint(session, work),
+                Ok(session) => with_all(session, work),
                 Err(error) => Err(Fault::Ledger(error.into())),
             };
             let store_failed = matches!(&result, Err(Fault::Sql(rusqlite::Error::SqliteFailure(..))));
@@ -153,6 +174,16 @@ impl Desk {
 
 fn stopped() -> LedgerError {
     JournalError::Down("the store's writer has stopped".to_owned()).into()
+}
+
+/// A command that fails after it wrote takes the transaction with it.
+fn with_all<T>(session: &Session<'_>, work: impl FnOnce(&Session<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    let before = session.connection.total_changes();
+    let result = work(session);
+    if result.is_err() && session.connection.total_changes() != before && !session.connection.is_autocommit() {
+        session.connection.execute_batch("ROLLBACK")?;
+    }
+    result
 }
 
 /// A command that fails leaves nothing behind, and does not hurt those it shares the transaction with.
@@ -242,7 +273,7 @@ impl Writer {
             let session = Session { connection: &self.connection, now: (self.clock)() };
             answers.push((command.work)(Ok(&session)));
             if self.connection.is_autocommit() {
-                begun = Err("the transaction was rolled back: the disk is full or fails".to_owned());
+                begun = Err("the transaction was rolled back: the disk is full, or it fails".to_owned());
             }
         }
         begun?;

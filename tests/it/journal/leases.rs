@@ -61,6 +61,30 @@ async fn a_matcher_that_lost_its_lease_can_decide_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it() {
+    let store = Store::sqlite();
+    let (appended, claimed) = store.journal.append_leased(delivery("d1"), LEASE).await.unwrap();
+    let claimed = claimed.expect("it is new, and ours");
+    assert_eq!(appended, Appended::New { id: claimed.delivery.id.clone() });
+    assert_eq!((claimed.claims, &claimed.delivery.content.body), (1, &delivery("d1").body));
+    assert!(store.claim("w1").await.deliveries.is_empty(), "it is leased");
+    let (again, none) = store.journal.append_leased(delivery("d1"), LEASE).await.unwrap();
+    assert_eq!(again, Appended::Duplicate { id: claimed.delivery.id.clone() });
+    assert!(none.is_none(), "the second is in nobody's hands");
+    store.pass(LEASE);
+    let second = store.claim("w1").await.deliveries.remove(0);
+    assert_eq!(second.claims, 2, "whoever appended it went away with it");
+    let late = store.journal.decide(claimed.lease, decision(Verdict::Runs(vec![run("deploy")]))).await;
+    assert_eq!(late, Err(LedgerError::Lost));
+    store.journal.decide(second.lease, decision(Verdict::Ignored)).await.unwrap();
+
+    let (_, claimed) = store.journal.append_leased(delivery("d2"), LEASE).await.unwrap();
+    let store = store.reopen();
+    let lost = store.claim("w2").await.deliveries.remove(0);
+    assert_eq!(Some(lost.delivery.id), claimed.map(|claimed| claimed.delivery.id), "after a crash nobody waits for the lease");
+}
+
+#[tokio::test]
 async fn what_a_step_saved_and_meant_is_there_for_the_next_worker() {
     let store = Store::sqlite();
     store.started("d1", vec![run("deploy")]).await;
