@@ -1,5 +1,6 @@
 //! `push`: what rules read, and when its list of changed files can be relied on.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde::Deserialize;
@@ -17,19 +18,21 @@ const LISTED_FILES: usize = 3000;
 
 /// The parts of a push payload that are read; the rest is skipped without being built.
 #[derive(Debug, Deserialize)]
-pub struct Push {
-    #[serde(rename = "ref")]
-    reference: String,
-    before: String,
-    after: String,
+pub struct Push<'b> {
+    #[serde(borrow, rename = "ref")]
+    reference: Cow<'b, str>,
+    #[serde(borrow)]
+    before: Cow<'b, str>,
+    #[serde(borrow)]
+    after: Cow<'b, str>,
     created: bool,
     deleted: bool,
     forced: bool,
-    #[serde(default)]
-    head_commit: Option<Object<Commit>>,
+    #[serde(borrow, default)]
+    head_commit: Option<Object<Commit<'b>>>,
     /// Left out, nothing is known of the files.
-    #[serde(default)]
-    commits: Option<Vec<Object<Commit>>>,
+    #[serde(borrow, default)]
+    commits: Option<Vec<Object<Commit<'b>>>>,
     #[serde(default)]
     repository: Option<Object<Repository>>,
     #[serde(default)]
@@ -37,32 +40,37 @@ pub struct Push {
 }
 
 #[derive(Debug, Deserialize)]
-struct Commit {
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    message: String,
-    #[serde(default)]
-    author: Object<Author>,
-    #[serde(default)]
-    added: Vec<String>,
-    #[serde(default)]
-    modified: Vec<String>,
-    #[serde(default)]
-    removed: Vec<String>,
+struct Commit<'b> {
+    #[serde(borrow, default)]
+    id: Cow<'b, str>,
+    #[serde(borrow, default)]
+    message: Cow<'b, str>,
+    #[serde(borrow, default)]
+    author: Object<Author<'b>>,
+    #[serde(borrow, default)]
+    added: Vec<Text<'b>>,
+    #[serde(borrow, default)]
+    modified: Vec<Text<'b>>,
+    #[serde(borrow, default)]
+    removed: Vec<Text<'b>>,
 }
+
+/// A string of the body where it stands, unless it has escapes.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
 
 #[derive(Debug, Default, Deserialize)]
-struct Author {
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
+struct Author<'b> {
+    #[serde(borrow, default)]
+    username: Option<Text<'b>>,
+    #[serde(borrow, default)]
+    name: Option<Text<'b>>,
 }
 
-impl Commit {
-    fn files(&self) -> impl Iterator<Item = &String> {
-        self.added.iter().chain(&self.modified).chain(&self.removed)
+impl Commit<'_> {
+    fn files(&self) -> impl Iterator<Item = &str> {
+        self.added.iter().chain(&self.modified).chain(&self.removed).map(|file| file.0.as_ref())
     }
 }
 
@@ -72,9 +80,9 @@ pub fn push_event_fields(payload: &Value) -> Result<Value, String> {
     Ok(Value::Object(push.fields()))
 }
 
-impl Push {
+impl<'b> Push<'b> {
     /// Reads a body. An error names the field, never its value.
-    pub fn read(body: &[u8]) -> Result<Self, String> {
+    pub fn read(body: &'b [u8]) -> Result<Self, String> {
         super::read(body)
     }
 
@@ -101,38 +109,38 @@ impl Push {
             && commits.iter().all(|commit| commit.files().count() < LISTED_FILES)
     }
 
-    fn commits(&self) -> impl Iterator<Item = &Commit> {
+    fn commits(&self) -> impl Iterator<Item = &Commit<'b>> {
         self.commits.iter().flatten().map(|commit| &commit.0)
     }
 
     /// The union over the commits, in order of appearance: a superset of the difference between before and after.
-    fn files(&self) -> Vec<&String> {
+    fn files(&self) -> Vec<&str> {
         let mut seen = HashSet::new();
-        self.commits().flat_map(|commit| commit.files()).filter(|file| seen.insert(file.as_str())).collect()
+        self.commits().flat_map(Commit::files).filter(|file| seen.insert(*file)).collect()
     }
 
     fn fields(&self) -> Map<String, Value> {
-        let commit = |commit: &Commit| {
+        let commit = |commit: &Commit<'_>| {
             let author = commit.author.username.as_ref().or(commit.author.name.as_ref());
-            json!({ "sha": commit.id, "message": commit.message, "author": author.map_or("", String::as_str) })
+            json!({ "sha": commit.id, "message": commit.message, "author": author.map_or("", |author| author.0.as_ref()) })
         };
         let mut fields = Map::new();
         let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-        put("ref", Value::from(self.reference.as_str()));
+        put("ref", Value::from(self.reference.as_ref()));
         if let Some(branch) = self.reference.strip_prefix("refs/heads/") {
             put("branch", Value::from(branch));
         }
         if let Some(tag) = self.reference.strip_prefix("refs/tags/") {
             put("tag", Value::from(tag));
         }
-        put("sha", Value::from(self.after.as_str()));
-        put("before", Value::from(self.before.as_str()));
+        put("sha", Value::from(self.after.as_ref()));
+        put("before", Value::from(self.before.as_ref()));
         put("created", Value::from(self.created));
         put("deleted", Value::from(self.deleted));
         put("forced", Value::from(self.forced));
         put("files", json!(self.files()));
         put("files_complete", Value::from(self.files_complete()));
-        put("message", Value::from(self.head_commit.as_ref().map_or("", |commit| commit.message.as_str())));
+        put("message", Value::from(self.head_commit.as_ref().map_or("", |commit| commit.message.as_ref())));
         put("commits", Value::Array(self.commits().map(commit).collect()));
         fields
     }
