@@ -101,6 +101,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
                 dispatch.wake();
             })
         },
+        fresh: Some(engine.fresh()),
         replies: {
             let desk = engine.desk();
             Some(Arc::new(move |source: String, delivery: String, until: Instant| {

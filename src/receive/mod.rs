@@ -15,10 +15,12 @@ use serde_json::Value;
 use tracing::Instrument;
 
 use crate::clock::Timestamp;
+use crate::event::Event;
 use crate::inbound::Inbound;
 use crate::journal::record::{Appended, NewDelivery};
 use crate::journal::{Journal, JournalError};
 use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
+use crate::run::Fresh;
 use crate::sources::replies::Said;
 use crate::sources::{self, Answer, Identity, Source, Taken};
 use crate::verify::{Refusal, Verified};
@@ -90,8 +92,10 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Asked for every `/readyz`.
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
-    /// Called with the id of every delivery that is to be worked on, after it is on disk. Must not block.
+    /// Called with the id of every delivery that is to be claimed, after it is on disk. Must not block.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Where deliveries that nobody waits for are matched straight from memory; without it the worker claims them.
+    pub fresh: Option<Fresh>,
     /// Asked what the rules say to a delivery whose sender waits, after it is on disk; answers when the time is up at the latest. Without
     /// it nobody replies.
     pub replies: Option<Replies>,
@@ -215,13 +219,14 @@ impl Front {
         &self,
         source: &dyn Source,
         verified: Verified,
-        identity: Identity,
+        mut identity: Identity,
         trace: String,
         read_at: Instant,
     ) -> Response {
         let span = tracing::info_span!("delivery", trace);
+        let event = identity.event.take();
         let delivery = new_delivery(source, &verified, identity, trace);
-        let outcome = self.parts.journal.append(delivery).await;
+        let outcome = self.append(source, delivery, event).instrument(span.clone()).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
         let (id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
         let Some(id) = id else { return acknowledgement };
@@ -229,6 +234,32 @@ impl Front {
             return reply;
         }
         source.accepted(&verified).map_or(acknowledgement, |accepted| answer::named(answer::made(accepted), &id))
+    }
+
+    /// Appends, and hands what is new to the matchers, if they have room.
+    async fn append(
+        &self,
+        source: &dyn Source,
+        delivery: NewDelivery,
+        event: Option<Box<Event>>,
+    ) -> Result<Appended, JournalError> {
+        // Where the sender waits, the delivery is matched on its behalf.
+        let fresh = self.parts.fresh.as_ref().filter(|_| source.conversation().is_none());
+        let Some(place) = fresh.and_then(|fresh| fresh.place(delivery.body.len())) else {
+            let appended = self.parts.journal.append(delivery).await?;
+            if let Appended::New { id } | Appended::Revived { id } = &appended {
+                (self.parts.wake)(id);
+            }
+            return Ok(appended);
+        };
+        let asked = Instant::now();
+        let (appended, claimed) = self.parts.journal.append_leased(delivery, place.lease).await?;
+        match (&appended, claimed) {
+            (_, Some(claimed)) => place.fill(claimed, event, asked),
+            (Appended::New { id } | Appended::Revived { id }, None) => (self.parts.wake)(id),
+            (Appended::Duplicate { .. }, None) => {}
+        }
+        Ok(appended)
     }
 
     /// What the rules say to a sender that waits. `None`: an acknowledgement will do.
@@ -279,9 +310,6 @@ impl Front {
             }
         };
         self.count(source, word);
-        if word != "duplicate" {
-            (self.parts.wake)(&id);
-        }
         tracing::debug!(source, delivery = id, outcome = word, "delivery taken in");
         let acknowledgement = answer::accepted(&id, duplicate);
         (Some(id), acknowledgement)

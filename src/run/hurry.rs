@@ -85,7 +85,7 @@ pub(super) async fn hurry(
         Ok(claimed) => {
             for claimed in claimed.deliveries {
                 let held = leases.hold(claimed.lease.clone(), asked);
-                matcher::decide(Arc::clone(&shared), claimed, held).await;
+                matcher::decide(Arc::clone(&shared), claimed, None, held).await;
             }
         }
         Err(error) => tracing::error!(%error, "a delivery that somebody waits for cannot be claimed"),

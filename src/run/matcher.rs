@@ -16,6 +16,7 @@ use crate::journal::record::{ClaimedDelivery, Decision, Delivery, Group, GroupMo
 use crate::matching::{self, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::rules::model::{Mode, Rule};
+use crate::sources;
 
 /// A delivery whose matching brought its worker down so often is given up.
 const MOST_CLAIMS: u32 = 5;
@@ -23,8 +24,17 @@ const MOST_CLAIMS: u32 = 5;
 /// Bodies from this size on are decoded on a thread that may take its time.
 const LARGE: usize = 256 << 10;
 
-/// Decides one delivery. An error of the store leaves it to its lease: it comes again.
-pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: Held) {
+/// Is there something to do now?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matched {
+    /// Runs that wait for a worker.
+    Runs,
+    /// No.
+    Nothing,
+}
+
+/// Decides one delivery, of which `event` may have been read before. An error of the store leaves it to its lease: it comes again.
+pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event: Option<Box<Event>>, held: Held) -> Matched {
     let ClaimedDelivery { delivery, claims, .. } = claimed;
     let told = shared.observer.of(&delivery.id);
     let id = delivery.id.clone();
@@ -32,12 +42,12 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
         failed(format!("{} workers in a row went away while they matched it; it is given up", claims - 1))
     } else if delivery.content.body.len() >= LARGE {
         let shared = Arc::clone(&shared);
-        match tokio::task::spawn_blocking(move || guarded(&shared, &delivery)).await {
+        match tokio::task::spawn_blocking(move || guarded(&shared, &delivery, event)).await {
             Ok(decision) => decision,
             Err(_) => failed(BROKE_OFF.to_owned()),
         }
     } else {
-        guarded(&shared, &delivery)
+        guarded(&shared, &delivery, event)
     };
     if let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict) {
         let groups = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
@@ -46,16 +56,22 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, held: 
     let (level, name, line) = outcome(&decision);
     count(&shared, &decision);
     match shared.journal.decide(held.lease.clone(), decision).await {
-        Ok(_) => {
+        Ok(runs) => {
             told.say_as(level, name, line);
             if shared.waiting.is_asked(&id)
                 && let Err(error) = reply::recall(&shared, &id).await
             {
                 tracing::error!(delivery = %id, %error, "the store cannot tell what to reply");
             }
+            if runs.is_empty() { Matched::Nothing } else { Matched::Runs }
         }
-        Err(LedgerError::Lost) => tracing::warn!(delivery = %id, "its lease is over: another worker has it"),
-        Err(error) => tracing::error!(delivery = %id, %error, "it is left as it is until its lease is over"),
+        Err(error) => {
+            match error {
+                LedgerError::Lost => tracing::warn!(delivery = %id, "its lease is over: another worker has it"),
+                error => tracing::error!(delivery = %id, %error, "it is left as it is until its lease is over"),
+            }
+            Matched::Nothing
+        }
     }
 }
 
@@ -70,13 +86,18 @@ fn without_event(verdict: Verdict) -> Decision {
 }
 
 /// An error of ours in decoding or matching must not end in a loop of workers that fall over.
-fn guarded(shared: &Shared, delivery: &Delivery) -> Decision {
-    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery))).unwrap_or_else(|_| failed(BROKE_OFF.to_owned()))
+fn guarded(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> Decision {
+    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery, event)))
+        .unwrap_or_else(|_| failed(BROKE_OFF.to_owned()))
 }
 
-fn matched(shared: &Shared, delivery: &Delivery) -> Decision {
+fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> Decision {
     let index = shared.rules.load_full();
-    let event = match shared.decode(delivery, false) {
+    let read = match event {
+        Some(event) => Ok(Some(sources::journaled(*event, delivery))),
+        None => shared.decode(delivery, false),
+    };
+    let event = match read {
         Ok(Some(event)) if index.reads_payload(&event.kind) => shared.decode(delivery, true),
         other => other,
     };

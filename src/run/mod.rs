@@ -6,6 +6,7 @@
 mod ancestry;
 mod attempt;
 mod execute;
+mod fresh;
 mod hurry;
 mod key;
 mod leases;
@@ -35,6 +36,7 @@ use crate::matching::Index;
 use crate::report::metrics::Metrics;
 use crate::rules::model::Offer;
 use crate::sources::Source;
+pub use fresh::{Fresh, Place};
 pub use hurry::Desk;
 use leases::Leases;
 use observe::Observer;
@@ -81,6 +83,7 @@ pub struct EngineParts {
 /// A running engine. Dropping it stops everything at once, as a crash would: nothing is lost, leases have to end.
 pub struct Engine {
     desk: Desk,
+    fresh: Fresh,
     dispatch: Local,
     draining: watch::Sender<bool>,
     worker: JoinHandle<()>,
@@ -116,6 +119,7 @@ impl Engine {
             older: Mutex::new(VecDeque::new()),
         });
         let (desk, asks) = Desk::new(Arc::clone(&shared));
+        let (fresh, arrivals) = Fresh::new(parts.policy.lease, shared.observer.clone());
         let worker = worker::Worker {
             leases,
             dispatch: dispatch.clone(),
@@ -123,12 +127,14 @@ impl Engine {
             name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
             draining,
             matching: JoinSet::new(),
+            behind: false,
             hurried: JoinSet::new(),
             asks,
+            arrivals,
             running: JoinSet::new(),
             shared,
         };
-        Self { desk, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
+        Self { desk, fresh, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
     }
 
     /// There is something to do: called after an append. Cheap, and may be called too often.
@@ -144,6 +150,11 @@ impl Engine {
     /// Where senders that wait for an answer are answered.
     pub fn desk(&self) -> Desk {
         self.desk.clone()
+    }
+
+    /// Where deliveries are handed over that need not be claimed.
+    pub fn fresh(&self) -> Fresh {
+        self.fresh.clone()
     }
 
     /// Takes on nothing new, lets running steps end within [`Policy::drain`], and gives the rest back to the store.

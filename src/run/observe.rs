@@ -49,7 +49,8 @@ impl Observer {
 
     /// A delivery is on disk and was acknowledged.
     pub fn journaled(&self, delivery: &str) {
-        self.of(delivery).say("journaled", "on disk and acknowledged");
+        // What becomes of it is the next line, at once: two for each delivery would be one too many.
+        self.of(delivery).say_as(Level::DEBUG, "journaled", "on disk and acknowledged");
     }
 
     /// Who is told, with the ids of one piece of work filled in.
@@ -113,7 +114,8 @@ impl Told {
         match level {
             Level::ERROR => log!(error),
             Level::WARN => log!(warn),
-            _ => log!(info),
+            Level::INFO => log!(info),
+            _ => log!(debug),
         }
         // Nobody may be listening.
         drop(self.observer.stages.send(stage));

@@ -7,8 +7,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
+use super::fresh::Arrival;
 use super::hurry::{self, Ask, MOST_HURRIED};
 use super::leases::Leases;
+use super::matcher::Matched;
 use super::shared::Shared;
 use super::{execute, matcher};
 use crate::dispatch::local::Local;
@@ -53,6 +55,10 @@ pub(super) struct Worker {
     pub name: String,
     pub draining: watch::Receiver<bool>,
     pub matching: JoinSet<()>,
+    /// Are there more deliveries in the store than there was room for?
+    pub behind: bool,
+    /// Deliveries that come leased from the receiver.
+    pub arrivals: mpsc::Receiver<Arrival>,
     /// Deliveries that somebody waits for.
     pub hurried: JoinSet<()>,
     pub asks: mpsc::Receiver<Ask>,
@@ -63,15 +69,26 @@ impl Worker {
     /// Until the engine drains; then waits for what is in hand, and gives back what does not end in time.
     pub async fn work(mut self) {
         let mut draining = self.draining.clone();
+        let mut arrived = Vec::new();
+        let mut look_at = Instant::now();
         while !*draining.borrow_and_update() {
-            let next = self.look().await;
+            if look_at <= Instant::now() {
+                look_at = Instant::now() + self.look().await;
+            }
+            let room = self.matching.len() < MATCHERS;
             tokio::select! {
-                () = self.dispatch.woken() => {}
+                () = self.dispatch.woken() => look_at = Instant::now(),
+                _ = self.arrivals.recv_many(&mut arrived, MATCHED_TOGETHER), if room => self.welcome(arrived.drain(..)),
                 Some(ask) = self.asks.recv(), if self.hurried.len() < MOST_HURRIED => self.hurry(ask),
                 Some(_) = self.hurried.join_next(), if !self.hurried.is_empty() => {}
-                () = tokio::time::sleep(next) => {}
-                Some(_) = self.matching.join_next(), if !self.matching.is_empty() => {}
-                Some(_) = self.running.join_next(), if !self.running.is_empty() => {}
+                () = tokio::time::sleep_until(look_at.into()) => {}
+                Some(_) = self.matching.join_next(), if !self.matching.is_empty() => {
+                    // What arrives in memory needs no look into the store.
+                    if self.behind {
+                        look_at = Instant::now();
+                    }
+                }
+                Some(_) = self.running.join_next(), if !self.running.is_empty() => look_at = Instant::now(),
                 _ = draining.changed() => {}
             }
         }
@@ -90,6 +107,7 @@ impl Worker {
             runs: self.policy.workers.saturating_sub(self.running.len()),
             only: None,
         };
+        self.behind = claim.deliveries == 0;
         if claim.deliveries == 0 && claim.runs == 0 {
             return LOOK_EVERY;
         }
@@ -98,6 +116,7 @@ impl Worker {
         match self.shared.journal.claim(claim).await {
             Ok(claimed) => {
                 // There may be more where that came from.
+                self.behind |= claimed.deliveries.len() == full.0;
                 let more = (full.0 > 0 && claimed.deliveries.len() == full.0) || (full.1 > 0 && claimed.runs.len() == full.1);
                 let next = claimed.next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
                 self.take(claimed, asked);
@@ -123,23 +142,28 @@ impl Worker {
         ));
     }
 
-    fn take(&mut self, claimed: Claimed, asked: Instant) {
-        let batch: Vec<_> = claimed
-            .deliveries
-            .into_iter()
-            .map(|claimed| {
+    /// Matches deliveries together, and has the worker look for the runs that come of it.
+    fn welcome(&mut self, arrivals: impl Iterator<Item = Arrival>) {
+        let batch: Vec<_> = arrivals
+            .map(|Arrival { claimed, event, asked }| {
                 let held = self.leases.hold(claimed.lease.clone(), asked);
                 let span = span(&claimed.delivery);
-                matcher::decide(Arc::clone(&self.shared), claimed, held).instrument(span)
+                matcher::decide(Arc::clone(&self.shared), claimed, event, held).instrument(span)
             })
             .collect();
-        if !batch.is_empty() {
-            let dispatch = self.dispatch.clone();
-            self.matching.spawn(async move {
-                futures_util::future::join_all(batch).await;
-                dispatch.wake();
-            });
+        if batch.is_empty() {
+            return;
         }
+        let dispatch = self.dispatch.clone();
+        self.matching.spawn(async move {
+            if futures_util::future::join_all(batch).await.contains(&Matched::Runs) {
+                dispatch.wake();
+            }
+        });
+    }
+
+    fn take(&mut self, claimed: Claimed, asked: Instant) {
+        self.welcome(claimed.deliveries.into_iter().map(|claimed| Arrival { claimed, event: None, asked }));
         for claimed in claimed.runs {
             let held = self.leases.hold(claimed.lease.clone(), asked);
             let span = span(&claimed.delivery);
@@ -149,12 +173,17 @@ impl Worker {
     }
 
     async fn drain(mut self) {
+        self.arrivals.close();
+        let time = self.policy.drain;
         let in_hand = async {
+            while let Some(arrival) = self.arrivals.recv().await {
+                self.welcome(std::iter::once(arrival));
+            }
             while self.matching.join_next().await.is_some() {}
             while self.hurried.join_next().await.is_some() {}
             while self.running.join_next().await.is_some() {}
         };
-        if tokio::time::timeout(self.policy.drain, in_hand).await.is_ok() {
+        if tokio::time::timeout(time, in_hand).await.is_ok() {
             return;
         }
         // Not aborted before the leases are copied: a task that ends takes its lease out of the list.

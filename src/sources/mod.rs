@@ -38,6 +38,9 @@ pub struct Identity {
     pub delivery_id: String,
     /// The provider's word for the event.
     pub event_type: String,
+    /// What the strict look at the body made of it, for whoever matches it at once: nothing has to be read twice. Without payload, and
+    /// without the `delivery` context, which only the journal makes.
+    pub event: Option<Box<Event>>,
 }
 
 /// An answer that is made here and not by a rule: to an ownership challenge, a ping, a delivery whose sender wants certain words.
@@ -227,6 +230,11 @@ fn media_type(content_type: &str) -> Cow<'_, str> {
 }
 
 /// The `delivery` context.
+/// Completes an event that was read before its delivery was journaled.
+pub fn journaled(event: Event, delivery: &Delivery) -> Event {
+    Event { delivery: delivery_context(delivery), ..event }
+}
+
 fn delivery_context(delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id,

@@ -272,7 +272,7 @@ impl Source for CatalogueSource {
 
     fn identify(&self, verified: &Verified) -> Result<Identity, Refusal> {
         let view = self.view(verified.inbound())?;
-        let identity = Identity { event_type: self.event_type(&view)?, delivery_id: self.id(&view) };
+        let identity = Identity { event_type: self.event_type(&view)?, delivery_id: self.id(&view), event: None };
         self.check_shape(verified, &identity)?;
         Ok(identity)
     }

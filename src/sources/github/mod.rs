@@ -6,7 +6,7 @@ use declic_actions::secret::Secret;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, BODY_LIMIT, Entry, Identity, Source, delivery_context, form, kept, media_type, opaque_id, secrets_of};
+use super::{Answer, BODY_LIMIT, Entry, Identity, Source, form, journaled, kept, media_type, opaque_id, secrets_of};
 use crate::event::Event;
 use crate::inbound::Inbound;
 use crate::journal::record::Delivery;
@@ -87,14 +87,13 @@ fn event_word(text: &str) -> Result<String, Refusal> {
 }
 
 /// Can this body be decoded later? Whole and strict: what passes here never fails in matching.
-fn check_shape(event_type: &str, body: &[u8]) -> Result<(), Refusal> {
+fn check_shape(event_type: &str, body: &[u8]) -> Result<Option<(&'static str, Contexts)>, Refusal> {
     match json::check(body) {
         Ok(json::Kind::Object) => {}
         Ok(_) => return Err(Refusal::malformed("the body is not a JSON object")),
         Err(flaw) => return Err(Refusal::malformed(format!("the body is not acceptable JSON: {flaw}"))),
     }
-    let decoded = decode(event_type, body).map(|_| ());
-    decoded.map_err(|why| Refusal::malformed(format!("the body is not a {event_type} event of GitHub: {why}")))
+    decode(event_type, body).map_err(|why| Refusal::malformed(format!("the body is not a {event_type} event of GitHub: {why}")))
 }
 
 /// The kind of event and its contexts. `None` if no rule can ask for it.
@@ -147,8 +146,9 @@ impl Source for GitHub {
         let event_type = event_word(inbound.header("x-github-event").unwrap_or_default())?;
         let delivery_id = opaque_id(inbound.header("x-github-delivery").unwrap_or_default())?;
         let body = form::json_of(&inbound.body, form, "payload").map_err(Refusal::malformed)?;
-        check_shape(&event_type, &body)?;
-        Ok(Identity { delivery_id, event_type })
+        let decoded = check_shape(&event_type, &body)?;
+        let event = decoded.map(|(kind, contexts)| Box::new(made(kind, contexts, &self.entry.name)));
+        Ok(Identity { delivery_id, event_type, event })
     }
 
     fn challenge(&self, _verified: &Verified, identity: &Identity) -> Option<Result<Answer, Refusal>> {
@@ -190,17 +190,14 @@ impl Source for GitHub {
 pub fn event(delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
     let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
     let body = form::json_of(&delivery.content.body, form, "payload")?;
-    let Some((kind, contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
-    let Contexts { mut event, repo, actor } = contexts;
+    let Some((kind, mut contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
     if payload {
-        event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
+        contexts.event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
     }
-    Ok(Some(Event {
-        kind: kind.to_owned(),
-        source: delivery.content.source.clone(),
-        event: Value::Object(event),
-        repo,
-        actor,
-        delivery: delivery_context(delivery),
-    }))
+    Ok(Some(journaled(made(kind, contexts, &delivery.content.source), delivery)))
+}
+
+fn made(kind: &str, contexts: Contexts, source: &str) -> Event {
+    let Contexts { event, repo, actor } = contexts;
+    Event { kind: kind.to_owned(), source: source.to_owned(), event: Value::Object(event), repo, actor, delivery: Value::Null }
 }
