@@ -153,7 +153,7 @@ fn look(arguments: &Arguments, records: &Records, index: &Index, offer: &Offer) 
     let mut old_rules = OldRules { records, offer, known: BTreeMap::new() };
     let mut before = None;
     loop {
-        let listing = Listing { before: before.take(), limit: PAGE, state: None, of: None };
+        let listing = Listing { before: before.take(), limit: PAGE, ..Listing::default() };
         let page = records.store.deliveries(&listing).map_err(|error| error.to_string())?;
         let Some(last) = page.last() else { return Ok(report) };
         before = Some(last.id.clone());

@@ -191,8 +191,9 @@ fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>
     let listing = Listing {
         before: which.before.clone(),
         limit: which.limit.unwrap_or(20),
-        state: which.state.clone(),
-        of: which.source.clone(),
+        states: which.state.iter().cloned().collect(),
+        source: which.source.clone(),
+        ..Listing::default()
     };
     let deliveries = store.deliveries(&listing)?;
     if format == Format::Json {

@@ -189,22 +189,15 @@ async fn redrive(journal: &dyn Journal, which: &Redrive) -> Result<String, Ledge
 }
 
 fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
+    let dead = [RunState::Failed, RunState::Dead].map(|state| state.word().to_owned());
     let listing = Listing {
         before: which.before.clone(),
         limit: which.limit.unwrap_or(20),
-        state: which.state.clone(),
-        of: which.rule.clone(),
+        states: if which.dead { dead.to_vec() } else { which.state.iter().cloned().collect() },
+        rule: which.rule.clone(),
+        ..Listing::default()
     };
-    let mut runs = store.runs(&if which.dead {
-        Listing { state: Some("failed".to_owned()), ..listing.clone() }
-    } else {
-        listing.clone()
-    })?;
-    if which.dead {
-        runs.extend(store.runs(&Listing { state: Some("dead".to_owned()), ..listing })?);
-        runs.sort_by(|one, other| other.id.cmp(&one.id));
-        runs.truncate(which.limit.unwrap_or(20));
-    }
+    let runs = store.runs(&listing)?;
     if format == Format::Json {
         return Ok(Some(document(&json!(runs))));
     }

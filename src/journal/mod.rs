@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use record::{
-    Appended, AppendedLeased, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery,
-    Order, RunRecord, Selection, StepRecord, Written,
+    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
+    Line, Listing, NewDelivery, Order, RunRecord, Selection, StepRecord, Written,
 };
 
 /// The store could not do it. Never the sender's fault: the answer is a 503.
@@ -162,6 +162,21 @@ pub trait Journal: Send + Sync {
 
     /// The runs of one delivery, in the order of the rules.
     async fn runs_of(&self, delivery: &str) -> Result<Vec<RunRecord>, JournalError>;
+
+    /// Writes down that somebody asks for something, before it is done. Answers the number of the entry.
+    async fn audit(&self, who: &str, act: &str, subject: &str) -> Result<i64, JournalError>;
+
+    /// What came of it.
+    async fn audited(&self, number: i64, outcome: &str) -> Result<(), JournalError>;
+
+    /// Who asked for what, newest first: at most `limit` entries before `before`.
+    async fn audit_log(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, JournalError>;
+
+    /// What was last done under every name that one step has to itself, such as a service that is deployed to.
+    async fn last_done(&self) -> Result<Vec<LastDone>, JournalError>;
+
+    /// How many deliveries and runs are in each state, of those received at `since` or later.
+    async fn counts(&self, since: Timestamp) -> Result<Counts, JournalError>;
 
     /// Removes up to `limit` deliveries that ended longer ago than `older`, with all that hangs on them. Answers how many.
     async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError>;

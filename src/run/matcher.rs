@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::Level;
 
+use super::about;
 use super::ancestry;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
 use crate::event::Event;
 use crate::journal::LedgerError;
-use crate::journal::record::{ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
+use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
 use crate::matching::{self, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::rules::model::{Mode, Rule};
@@ -82,7 +83,7 @@ fn failed(why: String) -> Decision {
 }
 
 fn without_event(verdict: Verdict) -> Decision {
-    Decision { traces: json!([]), verdict, line: None }
+    Decision { traces: json!([]), verdict, line: None, about: About::default() }
 }
 
 /// An error of ours in decoding or matching must not end in a loop of workers that fall over.
@@ -116,7 +117,7 @@ fn by_rules(index: &Index, event: &Event) -> Decision {
     runs.extend(errors.map(|trace| broken(index, event, trace, revision)));
     let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
     let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
-    Decision { traces, verdict, line: ancestry::line(event) }
+    Decision { traces, verdict, line: ancestry::line(event), about: about::of(event) }
 }
 
 fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {

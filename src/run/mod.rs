@@ -3,6 +3,7 @@
 //! Intent, effect, outcome: the intent is durable before the action runs, the outcome as soon as it is known. Whoever finds an
 //! intent without an outcome looks for the effect before making it again. Only this module tries again.
 
+mod about;
 mod ancestry;
 mod attempt;
 mod execute;

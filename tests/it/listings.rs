@@ -42,7 +42,10 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         group: None,
         failure: None,
     };
-    let runs = journal.decide(lease, Decision { traces, verdict: Verdict::Runs(vec![run]), line: None }).await.unwrap();
+    let runs = journal
+        .decide(lease, Decision { traces, verdict: Verdict::Runs(vec![run]), line: None, about: Default::default() })
+        .await
+        .unwrap();
     let lease = journal.claim(claim()).await.unwrap().runs.remove(0).lease;
     let place = Place { phase: Phase::Steps, index: 0, round: 0 };
     let label = StepLabel { id: Some("post".to_owned()), name: None, uses: "http/request".to_owned() };

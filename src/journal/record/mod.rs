@@ -96,6 +96,9 @@ pub struct DeliveryRecord {
     pub reason: Option<String>,
     /// When it reached its final state.
     pub finished_at: Option<Timestamp>,
+    /// What it is about, once it was matched.
+    #[serde(flatten)]
+    pub about: About,
 }
 
 /// Runs of the same key exclude each other.
@@ -272,15 +275,77 @@ pub struct AttemptRecord {
     pub finished_at: Option<Timestamp>,
 }
 
-/// What is listed, newest first.
+/// What is listed, newest first. What is not given does not matter.
 #[derive(Debug, Clone, Default)]
 pub struct Listing {
     /// Only those before this id.
     pub before: Option<String>,
     /// At most so many.
     pub limit: usize,
-    /// Only those in this state, by its word.
-    pub state: Option<String>,
-    /// Only runs of this rule, or deliveries of this source.
-    pub of: Option<String>,
+    /// Only those in one of these states, by their words; all if there are none.
+    pub states: Vec<String>,
+    /// Only what came from this source.
+    pub source: Option<String>,
+    /// Only what this kind of event brought: `github.push`, or the provider's word for it.
+    pub event: Option<String>,
+    /// Only what is about this repository.
+    pub repository: Option<String>,
+    /// Only runs of this rule, or deliveries that started it.
+    pub rule: Option<String>,
+    /// Only what was received at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only what was received before this moment.
+    pub until: Option<Timestamp>,
+    /// Only what has this text, in any case, in an id, a title, a repository, a rule or a reason.
+    pub text: Option<String>,
+}
+
+/// What a delivery is about, as its source reads it: kept for listings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct About {
+    /// Kind of event as in `on:`; none if no rule can ask for it.
+    pub event: Option<String>,
+    /// `owner/name`
+    pub repository: Option<String>,
+    /// One line for people; an outsider may have chosen it.
+    pub title: Option<String>,
+}
+
+/// What was last done under a name that one step has to itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LastDone {
+    /// The name: an action's own, such as `cloud-run/…` of a service.
+    pub name: String,
+    /// The run that did it.
+    pub run: String,
+    /// Our id of its delivery.
+    pub delivery: String,
+    /// What the delivery said about commits.
+    pub line: Option<Line>,
+}
+
+/// How many there are of each state, by its word.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counts {
+    /// Deliveries.
+    pub deliveries: Vec<(String, u64)>,
+    /// Runs.
+    pub runs: Vec<(String, u64)>,
+}
+
+/// Something a person did, at the API, the console or by any other way in that knows who they are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditEntry {
+    /// Grows with time.
+    pub number: i64,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Who asked.
+    pub who: String,
+    /// `retry`, `cancel`, `replay`, `redrive`, `approve`, `sign-in`, …
+    pub act: String,
+    /// What it was asked of: the id of a run or delivery.
+    pub subject: String,
+    /// What came of it; none if the process ended before it could be said.
+    pub outcome: Option<String>,
 }

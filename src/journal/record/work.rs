@@ -5,7 +5,9 @@ use std::time::Duration;
 use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
-use super::{Appended, AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord};
+use super::{
+    About, Appended, AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord,
+};
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +91,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// What the delivery says about commits, if it is about one.
     pub line: Option<Line>,
+    /// What it is about, for listings.
+    pub about: About,
 }
 
 /// The outcome of matching one delivery.

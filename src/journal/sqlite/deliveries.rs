@@ -176,9 +176,18 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
     session
         .connection
         .prepare_cached(
-            "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0 WHERE seq = ?1",
+            "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0,
+                event = ?5, repository = ?6, title = ?7 WHERE seq = ?1",
         )?
-        .execute(params![delivery, next.word(), reason, next.is_final().then_some(session.now.0)])?;
+        .execute(params![
+            delivery,
+            next.word(),
+            reason,
+            next.is_final().then_some(session.now.0),
+            decision.about.event,
+            decision.about.repository,
+            decision.about.title
+        ])?;
     Ok(ids)
 }
 

@@ -6,7 +6,7 @@ use super::identity;
 use super::order::{self, Rival};
 use super::writer::{Fault, Session};
 use crate::journal::LedgerError;
-use crate::journal::record::{Line, Order};
+use crate::journal::record::{LastDone, Line, Order};
 
 /// The last step that ended well under a name.
 pub(super) struct Last {
@@ -75,6 +75,18 @@ pub(super) fn give_back(session: &Session<'_>, name: &str, run: i64, delivery: i
             line.as_ref().map(|line| line.forced),
         ])?;
     Ok(())
+}
+
+/// The last of every name.
+pub(super) fn all(connection: &Connection) -> Result<Vec<LastDone>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, run_id, delivery, repository, reference, before_sha, after_sha, forced FROM exclusives ORDER BY name",
+    )?;
+    let found = statement.query_map([], |row| {
+        let line = row.get::<_, Option<String>>(3)?.map(|_| order::read(row, 3)).transpose()?;
+        Ok(LastDone { name: row.get(0)?, run: row.get(1)?, delivery: identity::delivery(row.get(2)?), line })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn last(connection: &Connection, name: &str) -> Result<Option<Last>, Fault> {

@@ -7,8 +7,12 @@ const LENGTH: usize = 13;
 
 /// The next number: the time in milliseconds above a counter of 20 bits, always greater than the last one, also if the clock goes back.
 pub(super) fn next(last: i64, now: Timestamp) -> i64 {
-    let by_time = now.0.clamp(0, i64::MAX >> 20) << 20;
-    by_time.max(last.saturating_add(1))
+    first(now).max(last.saturating_add(1))
+}
+
+/// The smallest number of what is received at this moment or later.
+pub(super) fn first(moment: Timestamp) -> i64 {
+    moment.0.clamp(0, i64::MAX >> 20) << 20
 }
 
 /// The id of a delivery.

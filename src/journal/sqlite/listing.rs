@@ -1,14 +1,15 @@
 //! Reads. Each is one transaction's view.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde_json::Value;
 
 use super::claim::run_by_id;
+use super::filter::Filter;
 use super::identity;
 use super::rows::{self, ATTEMPT_RECORD, DELIVERY, DELIVERY_RECORD, RUN_RECORD, STEP_RECORD};
 use super::writer::Fault;
 use crate::clock::Timestamp;
-use crate::journal::record::{Delivery, DeliveryRecord, Listing, RunRecord, StepRecord};
+use crate::journal::record::{Counts, Delivery, DeliveryRecord, Listing, RunRecord, StepRecord};
 use crate::rules::model::RuleFile;
 
 pub(super) fn rules(connection: &Connection, revision: &str) -> Result<Option<Vec<RuleFile>>, Fault> {
@@ -33,46 +34,58 @@ pub(super) fn delivery_by_number(connection: &Connection, number: i64) -> Result
 
 pub(super) fn delivery_record(connection: &Connection, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, Fault> {
     let Some(number) = identity::delivery_number(id) else { return Ok(None) };
-    let sql =
-        format!("SELECT {DELIVERY_RECORD}, (SELECT traces FROM traces WHERE delivery = seq) FROM deliveries WHERE seq = ?1");
+    let sql = format!(
+        "SELECT {DELIVERY_RECORD}, (SELECT traces FROM traces WHERE delivery = d.seq) FROM deliveries d WHERE d.seq = ?1"
+    );
     let found = connection
         .prepare_cached(&sql)?
-        .query_row([number], |row| Ok((rows::delivery_record(row)?, row.get::<_, Option<String>>(12)?)))
+        .query_row([number], |row| Ok((rows::delivery_record(row)?, row.get::<_, Option<String>>(15)?)))
         .optional()?;
     let Some((record, traces)) = found else { return Ok(None) };
     Ok(Some((record, traces.map(|traces| serde_json::from_str(&traces)).transpose()?)))
 }
 
 pub(super) fn deliveries(connection: &Connection, listing: &Listing) -> Result<Vec<DeliveryRecord>, Fault> {
-    let sql = format!(
-        "SELECT {DELIVERY_RECORD} FROM deliveries
-         WHERE seq < ?1 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR source = ?3) ORDER BY seq DESC LIMIT ?4"
-    );
-    let before = match &listing.before {
-        Some(id) => identity::delivery_number(id).unwrap_or(0),
-        None => i64::MAX,
-    };
+    let mut filter = Filter::of_deliveries(listing);
+    let sql = format!("SELECT {DELIVERY_RECORD} FROM deliveries d {} ORDER BY d.seq DESC LIMIT ?", filter.clause());
+    filter.values.push(limit(listing).into());
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params![before, listing.state, listing.of, limit(listing)], rows::delivery_record)?;
+    let found = statement.query_map(params_from_iter(filter.values), rows::delivery_record)?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn runs(connection: &Connection, listing: &Listing) -> Result<Vec<RunRecord>, Fault> {
-    let sql = format!(
-        "SELECT {RUN_RECORD} FROM runs r
-         WHERE r.seq < ?1 AND (?2 IS NULL OR r.state = ?2) AND (?3 IS NULL OR r.rule = ?3) ORDER BY r.seq DESC LIMIT ?4"
-    );
     let before = match &listing.before {
-        Some(id) => run_by_id(connection, id)?.unwrap_or(0),
-        None => i64::MAX,
+        Some(id) => Some(run_by_id(connection, id)?.unwrap_or(0)),
+        None => None,
     };
+    let mut filter = Filter::of_runs(listing, before);
+    let sql = format!(
+        "SELECT {RUN_RECORD} FROM runs r JOIN deliveries d ON d.seq = r.delivery {} ORDER BY r.seq DESC LIMIT ?",
+        filter.clause()
+    );
+    filter.values.push(limit(listing).into());
     let mut statement = connection.prepare_cached(&sql)?;
-    let found = statement.query_map(params![before, listing.state, listing.of, limit(listing)], rows::run_record)?;
+    let found = statement.query_map(params_from_iter(filter.values), rows::run_record)?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 fn limit(listing: &Listing) -> i64 {
     i64::try_from(listing.limit).unwrap_or(i64::MAX)
+}
+
+/// By the key alone where it can be: a number of a delivery is its time of arrival.
+pub(super) fn counts(connection: &Connection, since: Timestamp) -> Result<Counts, Fault> {
+    let first = identity::first(since);
+    let count = |sql: &str| -> Result<Vec<(String, u64)>, Fault> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let rows = statement.query_map([first], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    };
+    Ok(Counts {
+        deliveries: count("SELECT state, count(*) FROM deliveries WHERE seq >= ?1 GROUP BY state")?,
+        runs: count("SELECT state, count(*) FROM runs WHERE delivery >= ?1 GROUP BY state")?,
+    })
 }
 
 pub(super) fn runs_of(connection: &Connection, delivery: &str) -> Result<Vec<RunRecord>, Fault> {

@@ -1,9 +1,11 @@
 //! The journal in one SQLite file: WAL, `synchronous=FULL` for whatever is promised, one writer with group commit, readers beside it.
 
+mod audit;
 mod by_hand;
 mod claim;
 mod deliveries;
 mod exclusive;
+mod filter;
 mod identity;
 mod ledger;
 mod listing;
@@ -25,8 +27,8 @@ use serde_json::Value;
 
 use super::crash::Faults;
 use super::record::{
-    Appended, AppendedLeased, Change, Claim, Claimed, Decision, Delivery, DeliveryRecord, Lease, Line, Listing, NewDelivery,
-    Order, RunRecord, Selection, StepRecord, Subject, Written,
+    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
+    Line, Listing, NewDelivery, Order, RunRecord, Selection, StepRecord, Subject, Written,
 };
 use super::{Journal, JournalError, LedgerError};
 use crate::clock::Timestamp;
@@ -355,6 +357,30 @@ impl Journal for Sqlite {
     async fn runs_of(&self, delivery: &str) -> Result<Vec<RunRecord>, JournalError> {
         let delivery = delivery.to_owned();
         self.readers.read(move |connection| listing::runs_of(connection, &delivery)).await
+    }
+
+    async fn audit(&self, who: &str, act: &str, subject: &str) -> Result<i64, JournalError> {
+        let [who, act, subject] = [who, act, subject].map(str::to_owned);
+        let written = self.desk().submit(Durability::Full, move |session| audit::write(session, &who, &act, &subject));
+        written.await.map_err(journal_error)
+    }
+
+    async fn audited(&self, number: i64, outcome: &str) -> Result<(), JournalError> {
+        let outcome = outcome.to_owned();
+        let written = self.desk().submit(Durability::Full, move |session| audit::finish(session, number, &outcome));
+        written.await.map_err(journal_error)
+    }
+
+    async fn audit_log(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, JournalError> {
+        self.readers.read(move |connection| audit::list(connection, before, limit)).await
+    }
+
+    async fn last_done(&self) -> Result<Vec<LastDone>, JournalError> {
+        self.readers.read(exclusive::all).await
+    }
+
+    async fn counts(&self, since: Timestamp) -> Result<Counts, JournalError> {
+        self.readers.read(move |connection| listing::counts(connection, since)).await
     }
 
     async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError> {

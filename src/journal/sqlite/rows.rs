@@ -8,16 +8,16 @@ use serde::de::DeserializeOwned;
 use super::identity;
 use crate::clock::Timestamp;
 use crate::journal::record::{
-    AttemptRecord, AttemptState, Delivery, DeliveryRecord, DeliveryState, Group, GroupMode, NewDelivery, Phase, Place, RunRecord,
-    RunState, StepLabel, StepRecord, StepState,
+    About, AttemptRecord, AttemptState, Delivery, DeliveryRecord, DeliveryState, Group, GroupMode, NewDelivery, Phase, Place,
+    RunRecord, RunState, StepLabel, StepRecord, StepState,
 };
 
 /// What [`delivery`] reads: from `deliveries d JOIN contents c`.
 pub(super) const DELIVERY: &str =
     "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay";
-/// What [`delivery_record`] reads.
-pub(super) const DELIVERY_RECORD: &str =
-    "seq, source, delivery_id, event_type, received_at, verified, trace, size, replay, state, reason, finished_at";
+/// What [`delivery_record`] reads, from `deliveries d`.
+pub(super) const DELIVERY_RECORD: &str = "d.seq, d.source, d.delivery_id, d.event_type, d.received_at, d.verified, d.trace, d.size, d.replay, d.state, d.reason, d.finished_at, \
+     d.event, d.repository, d.title";
 /// What [`run_record`] reads, from `runs r`.
 pub(super) const RUN_RECORD: &str = "r.delivery, r.number, r.rule, r.owner, r.place, r.revision, r.state, r.group_key, r.group_mode, r.round, \
     r.claims, r.created_at, r.started_at, r.finished_at, r.next_at, r.failure, \
@@ -59,6 +59,7 @@ pub(super) fn delivery_record(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord>
         state: word(row, 9, DeliveryState::of_word)?,
         reason: row.get(10)?,
         finished_at: moment(row, 11)?,
+        about: About { event: row.get(12)?, repository: row.get(13)?, title: row.get(14)? },
     })
 }
 

@@ -147,6 +147,18 @@ const MIGRATIONS: &[&str] = &[
         name TEXT PRIMARY KEY,
         at INTEGER NOT NULL
      ) WITHOUT ROWID;",
+    // What people look for, and what they did.
+    "ALTER TABLE deliveries ADD COLUMN event TEXT;
+     ALTER TABLE deliveries ADD COLUMN repository TEXT;
+     ALTER TABLE deliveries ADD COLUMN title TEXT;
+     CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        who TEXT NOT NULL,
+        act TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        outcome TEXT
+     );",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

@@ -90,7 +90,7 @@ async fn a_run_whose_retries_are_used_up_is_listed_as_dead_with_the_reason_of_ev
     let reasons = steps[0].attempts.iter().filter(|attempt| attempt.why.as_ref().is_some_and(|why| why.code == "unavailable"));
     assert_eq!(reasons.count(), 3);
     for (state, count) in [(RunState::Dead, 1), (RunState::Failed, 0)] {
-        let listing = Listing { limit: 10, state: Some(state.word().to_owned()), ..Listing::default() };
+        let listing = Listing { limit: 10, states: vec![state.word().to_owned()], ..Listing::default() };
         assert_eq!(world.journal.runs(listing).await.unwrap().len(), count, "{}", state.word());
     }
     assert_eq!(steps.len(), 1, "b was not reached");

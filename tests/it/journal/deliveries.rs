@@ -204,9 +204,9 @@ async fn lists_are_newest_first_and_can_be_paged_and_filtered() {
     };
     assert_eq!(list(Listing { limit: 2, ..Listing::default() }).await, ids[..2]);
     assert_eq!(list(Listing { limit: 9, before: Some(ids[1].clone()), ..Listing::default() }).await, ids[2..]);
-    assert!(list(Listing { limit: 9, state: Some("failed".to_owned()), ..Listing::default() }).await.is_empty());
+    assert!(list(Listing { limit: 9, states: vec!["failed".to_owned()], ..Listing::default() }).await.is_empty());
     assert!(list(Listing { limit: 9, before: Some("nonsense".to_owned()), ..Listing::default() }).await.is_empty());
-    assert_eq!(list(Listing { limit: 9, of: Some("github".to_owned()), ..Listing::default() }).await.len(), 5);
+    assert_eq!(list(Listing { limit: 9, source: Some("github".to_owned()), ..Listing::default() }).await.len(), 5);
 }
 
 #[tokio::test]

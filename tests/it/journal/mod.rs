@@ -20,6 +20,7 @@ use serde_json::json;
 mod deliveries;
 mod groups;
 mod leases;
+mod looking;
 mod model;
 mod order;
 mod store;
@@ -109,7 +110,7 @@ fn delivery(id: &str) -> NewDelivery {
 }
 
 fn decision(verdict: Verdict) -> Decision {
-    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None }
+    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None, about: Default::default() }
 }
 
 fn run(rule: &str) -> NewRun {

@@ -108,7 +108,7 @@ impl Service {
     }
 
     pub async fn stored(&self) -> Vec<DeliveryRecord> {
-        let listing = Listing { before: None, limit: 10_000, state: None, of: None };
+        let listing = Listing { limit: 10_000, ..Listing::default() };
         self.journal.deliveries(listing).await.unwrap()
     }
 
