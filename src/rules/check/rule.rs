@@ -3,6 +3,7 @@
 use super::file::Variables;
 use super::steps::Block;
 use super::trigger::Heard;
+use super::trust::Guard;
 use super::{Checker, advice, keys as known, scope};
 use crate::rules::expr::{Expression, Scope};
 use crate::rules::model::{Allow, Concurrency, Environment, Mode, Rule, Step, Trigger};
@@ -58,7 +59,9 @@ impl Checker<'_> {
         let last = block(self, "finally", &scope::finally(&steps.after));
         let environment = find("environment").and_then(|entry| self.environment(&entry.value, &heard, &start, &steps.after));
         let reply = self.reply(find("reply"), entry, &heard, &start, &steps);
-        self.trust(entry, &heard, find("allow"), &allow, &[&steps, &failed, &last]);
+        let guard =
+            Guard { allow_entry: find("allow"), allow: &allow, condition_entry: find("if"), condition: condition.as_ref() };
+        self.trust(entry, &heard, &guard, &[&steps, &failed, &last]);
 
         let enabled = find("enabled").is_none_or(|entry| self.flag(&entry.value, "enabled").unwrap_or(true));
         let description = find("description").and_then(|entry| self.plain_text(&entry.value, "description"));

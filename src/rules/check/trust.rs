@@ -3,13 +3,27 @@
 use super::Checker;
 use super::steps::Block;
 use super::trigger::Heard;
+use crate::rules::expr::Expression;
 use crate::rules::model::Allow;
 use crate::rules::registry;
 use crate::rules::yaml::Entry;
 
+/// What keeps people out of a rule.
+pub struct Guard<'a> {
+    /// `allow:` as written.
+    pub allow_entry: Option<&'a Entry>,
+    /// What it means.
+    pub allow: &'a Allow,
+    /// `if:` as written.
+    pub condition_entry: Option<&'a Entry>,
+    /// What it means; `None` after a fault too.
+    pub condition: Option<&'a Expression>,
+}
+
 impl Checker<'_> {
     /// Strangers and forks never start a deploying rule.
-    pub fn trust(&mut self, rule: &Entry, heard: &[Heard], allow_entry: Option<&Entry>, allow: &Allow, blocks: &[&Block]) {
+    pub fn trust(&mut self, rule: &Entry, heard: &[Heard], guard: &Guard<'_>, blocks: &[&Block]) {
+        let Guard { allow_entry, allow, .. } = *guard;
         if blocks.iter().all(|block| block.deploys.is_none()) {
             return;
         }
@@ -18,6 +32,9 @@ impl Checker<'_> {
             if let Some(forks) = &one.forks {
                 let help = "leave out `forks: true`; a maintainer can use a /deploy command".to_owned();
                 self.faults.error("trust", forks.clone(), "pull requests from forks could start a deploy", Some(help));
+            }
+            if spec.name == "github.workflow_run" {
+                self.workflow_of_a_fork(rule, guard);
             }
             let strangers = match allow.permission.as_deref() {
                 None => Some("everybody on GitHub"),
@@ -40,6 +57,23 @@ impl Checker<'_> {
                 let message = "everyone in the Slack workspace could start a deploy";
                 self.faults.error("trust", rule.span.clone(), message, Some(help));
             }
+        }
+    }
+
+    /// Workflows run for pull requests from forks too, and a fork may call its branch what it likes: the branch says nothing.
+    fn workflow_of_a_fork(&mut self, rule: &Entry, guard: &Guard<'_>) {
+        let kept_out = match guard.condition {
+            Some(condition) => condition.only_without(&["event", "fork"]),
+            // A condition at fault is told of already.
+            None => guard.condition_entry.is_some(),
+        };
+        if !kept_out {
+            let span = guard.condition_entry.map_or(&rule.span, |entry| &entry.value.span).clone();
+            let help = match guard.condition {
+                Some(condition) => format!("if: '!event.fork && ({})'", condition.source()),
+                None => "if: '!event.fork'".to_owned(),
+            };
+            self.faults.error("trust", span, "the workflow of a fork could start a deploy", Some(help));
         }
     }
 }

@@ -220,6 +220,11 @@ impl Expression {
         self.node.paths().iter().any(|(read, _)| read.iter().zip(path).all(|(a, b)| a.as_ref() == *b))
     }
 
+    /// True if the condition can only hold where the flag at the path is not set: `!event.fork && …`.
+    pub fn only_without(&self, flag: &[&str]) -> bool {
+        self.node.only_without(flag)
+    }
+
     /// The value, or why there is none.
     pub fn evaluate(&self, environment: &Environment) -> Result<Value, EvaluationError> {
         eval::Machine::new(environment).value(&self.node)

@@ -104,6 +104,23 @@ impl Node {
         }
     }
 
+    /// Does it hold only where the flag at the path is not set?
+    pub fn only_without(&self, flag: &[&str]) -> bool {
+        let is_flag =
+            |node: &Node| matches!(&node.kind, NodeKind::Path(path) if path.iter().map(AsRef::as_ref).eq(flag.iter().copied()));
+        let is = |node: &Node, value: bool| matches!(&node.kind, NodeKind::Constant(Value::Bool(found)) if *found == value);
+        match &self.kind {
+            NodeKind::Not(inner) => is_flag(inner),
+            NodeKind::And(parts) => parts.iter().any(|part| part.only_without(flag)),
+            NodeKind::Or(parts) => parts.iter().all(|part| part.only_without(flag)),
+            NodeKind::Binary(operator @ (Operator::Equal | Operator::NotEqual), left, right) => {
+                let excluded = *operator == Operator::NotEqual;
+                (is_flag(left) && is(right, excluded)) || (is_flag(right) && is(left, excluded))
+            }
+            _ => false,
+        }
+    }
+
     /// Every context path that is read, with the place of the read, in the order written.
     pub fn paths(&self) -> Vec<(&[Box<str>], &Range<usize>)> {
         let mut paths: Vec<(&[Box<str>], &Range<usize>)> = Vec::new();
