@@ -95,7 +95,8 @@ pub(crate) struct Operator {
     /// Where rule patterns begin.
     pub folder: PathBuf,
     path: String,
-    text: String,
+    /// As it was read; `None` if there is no file.
+    text: Option<String>,
     faults: Vec<Diagnostic>,
 }
 
@@ -106,14 +107,20 @@ impl Operator {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let shown = path.to_string_lossy().into_owned();
         if named.is_none() && !path.exists() {
-            return Ok(Self { settings: None, folder, path: shown, text: String::new(), faults: Vec::new() });
+            return Ok(Self { settings: None, folder, path: shown, text: None, faults: Vec::new() });
         }
         match load(path, Mode::Names, environment) {
-            Ok(loaded) => {
-                Ok(Self { settings: Some(loaded.settings), folder, path: shown, text: loaded.text, faults: loaded.warnings })
-            }
+            Ok(loaded) => Ok(Self {
+                settings: Some(loaded.settings),
+                folder,
+                path: shown,
+                text: Some(loaded.text),
+                faults: loaded.warnings,
+            }),
             Err(unusable) if unusable.unreadable.is_some() => Err(unusable.render(false)),
-            Err(unusable) => Ok(Self { settings: None, folder, path: shown, text: unusable.text, faults: unusable.diagnostics }),
+            Err(unusable) => {
+                Ok(Self { settings: None, folder, path: shown, text: Some(unusable.text), faults: unusable.diagnostics })
+            }
         }
     }
 
@@ -121,10 +128,14 @@ impl Operator {
     pub fn usable(named: Option<&Path>, environment: &Environment) -> Result<Self, String> {
         let operator = Self::read(named, environment)?;
         if operator.faults.iter().any(|fault| fault.severity == Severity::Error) {
-            let sources = [Source { path: &operator.path, text: &operator.text }];
-            return Err(format!("the settings are wrong\n\n{}", diagnostic::render(&operator.faults, &sources, false)));
+            let shown = diagnostic::render(&operator.faults, &[operator.source()], false);
+            return Err(format!("the settings are wrong\n\n{shown}"));
         }
         Ok(operator)
+    }
+
+    fn source(&self) -> Source<'_> {
+        Source { path: &self.path, text: self.text.as_deref().unwrap_or_default() }
     }
 }
 
@@ -145,7 +156,7 @@ pub(crate) fn files(paths: &[String], operator: &Operator) -> Result<Vec<RuleFil
     }
     match &operator.settings {
         Some(settings) => rule_files::read(&operator.folder, &settings.rules),
-        None if operator.text.is_empty() => {
+        None if operator.text.is_none() => {
             Err("there is no declic.yaml here: name rule files, or the settings with --config, or begin with `declic init`"
                 .to_owned())
         }
@@ -184,7 +195,7 @@ struct Report<'a> {
 impl<'a> Report<'a> {
     fn new(operator: &'a Operator, files: Vec<RuleFile>, repository: Option<Repository<'a>>, with_settings: bool) -> Self {
         let settings_wrong = operator.faults.iter().any(|fault| fault.severity == Severity::Error);
-        let with_settings = (with_settings && !operator.text.is_empty()) || settings_wrong;
+        let with_settings = (with_settings && operator.text.is_some()) || settings_wrong;
         let ground = Ground { offer: operator.settings.as_ref().map(|settings| &settings.offer), repository };
         let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, &ground)).collect();
         let clashes = clashes(&files, &checked);
@@ -197,9 +208,8 @@ impl<'a> Report<'a> {
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
-        let settings = Source { path: &self.operator.path, text: &self.operator.text };
         let files = self.files.iter().map(|file| Source { path: &file.path, text: &file.text });
-        std::iter::once(settings).chain(files).collect()
+        std::iter::once(self.operator.source()).chain(files).collect()
     }
 
     fn show(&self, format: Format) {

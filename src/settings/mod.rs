@@ -13,6 +13,7 @@ use crate::rules::model::{Grant, Offer};
 
 mod entries;
 mod environment;
+mod places;
 mod read;
 mod secrets;
 mod sections;

@@ -89,6 +89,9 @@ impl Reader<'_> {
         let repositories = self.repositories(section("repositories"));
         let mut github = self.github(section("github"));
         self.dispatch(section("dispatch"));
+        if mode == Mode::Names {
+            self.places(tree);
+        }
         let secrets = self.values(&secret_entries, mode);
         github.token = github.token_name.as_ref().and_then(|name| secrets.get(name)?.first().cloned());
         Settings {
