@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use declic_actions::http::{Http, HttpSettings, Method, Request, Response, Url};
 use declic_actions::secret::Secret;
+use serde_json::Value;
 
 use super::{USAGE, WRONG, block_on, complain};
 use crate::clock::Timestamp;
 use crate::inbound::Inbound;
 use crate::json;
-use crate::settings::{self, Environment, Mode, Settings};
+use crate::settings::{self, Environment, Mode, SecretSource, Settings, SourceSettings};
 use crate::sources::{self, Source};
 
 /// How long the service may take to answer.
@@ -94,8 +95,34 @@ fn source(settings: &Settings, name: &str) -> Result<Arc<dyn Source>, String> {
         let there = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
         return Err(format!("{} has no source `{name}`: {there}", settings.file.display()));
     };
+    if let Some(secret) = out_of_reach(settings, found) {
+        let config = settings.file.display();
+        return Err(format!(
+            "the source `{name}` is signed with the secret `{secret}`, and that is in Secret Manager, which `declic send` does not ask: \
+             name a copy of {config} with --config in which `{secret}` comes from `env` or `file`"
+        ));
+    }
     let around = sources::Around { public_url: settings.public_url.clone(), ..sources::Around::default() };
     sources::build(found, &settings.secrets, &around).map_err(|why| format!("the source `{name}` {why}"))
+}
+
+/// A secret of the source that only the service itself can have.
+fn out_of_reach<'a>(settings: &Settings, source: &'a SourceSettings) -> Option<&'a str> {
+    let mut rest: Vec<&Value> = source.fields.values().collect();
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(fields) => rest.extend(fields.values()),
+            Value::String(name) => {
+                let entry = settings.secret_entries.get(name);
+                if entry.is_some_and(|entry| matches!(entry.current, SecretSource::GcpSecret(_))) {
+                    return Some(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn payload(file: &Path) -> Result<Vec<u8>, String> {

@@ -79,3 +79,14 @@ async fn what_is_unclear_is_refused_with_the_reason() {
         assert!(!said(&output).contains(SECRET));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_only_the_service_can_have_is_said_to_be_why_nothing_is_sent() {
+    let folder = folder();
+    let path = folder.path().join("declic.yaml");
+    fs::write(&path, SETTINGS.replace("from: env, name: HOOK", "from: gcp-secret, name: projects/p/secrets/hook")).unwrap();
+    let output = send(&folder, &["send", "github", "--event", "push", "--payload", "push.json"]).await;
+    assert_eq!(output.status.code(), Some(2));
+    let said = said(&output);
+    assert!(said.contains("the secret `hook`, and that is in Secret Manager") && said.contains("--config"), "{said}");
+}
