@@ -2,6 +2,7 @@
 
 mod backtest;
 mod cel;
+mod checking;
 mod crash;
 mod demo;
 mod docs;
@@ -25,6 +26,7 @@ mod output;
 mod push_decisions;
 mod receive;
 mod reference;
+mod reloading;
 mod replies;
 mod rule_files;
 mod send;

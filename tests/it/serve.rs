@@ -21,7 +21,7 @@ fn readiness(address: &str) -> (u16, String) {
     get(address, "/readyz")
 }
 
-fn get(address: &str, path: &str) -> (u16, String) {
+pub fn get(address: &str, path: &str) -> (u16, String) {
     get_with(address, path, "")
 }
 

@@ -1,0 +1,143 @@
+//! `declic check` as a person and a pipeline use it: what it reads, and what it prints in every format.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::support::binary::{command, declic};
+
+const RIGHT: &str = "version: 1\nrules:\n  right:\n    on: { github.push: { branches: [main] } }\n    steps: []\n";
+const WRONG: &str = "version: 1\nrules:\n  wrong:\n    on: { github.push: { brnaches: [main] } }\n    steps: []\n";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(path, text).expect("a written file");
+    }
+    folder
+}
+
+/// Standard output, standard error and exit status.
+fn said(folder: &Path, arguments: &[&str]) -> (String, String, Option<i32>) {
+    let output = declic(folder, arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn folders_patterns_and_files_are_each_checked_once() {
+    let folder = folder(&[("rules/a.yaml", RIGHT), ("rules/b.yml", WRONG), ("more/c.yaml", RIGHT), ("more/notes.txt", "no")]);
+    let (out, _, status) = said(folder.path(), &["check", "rules", "rules/a.yaml", "more/*.yaml"]);
+    assert_eq!(status, Some(1));
+    for (file, counts) in [("rules/a.yaml", "0 errors"), ("rules/b.yml", "1 errors"), ("more/c.yaml", "")] {
+        let lines: Vec<&str> = out.lines().filter(|line| line.starts_with(&format!("{file}:"))).collect();
+        assert!(matches!(lines.as_slice(), [line] if line.contains(counts)), "{file}: {out}");
+    }
+    assert!(!out.contains("notes.txt"), "{out}");
+    // Two files may not have rules of one name.
+    assert!(out.contains("right"), "{out}");
+    let (_, why, status) = said(folder.path(), &["check", "rules/*.json"]);
+    assert!(status == Some(2) && why.contains("rules/*.json"), "{why}");
+}
+
+#[test]
+fn a_dash_is_standard_input() {
+    let folder = folder(&[]);
+    for (text, expected) in [(RIGHT, 0), (WRONG, 1)] {
+        let mut command = command(folder.path(), &["check", "-"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("written");
+        let output = child.wait_with_output().expect("it ends");
+        let out = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(output.status.code(), Some(expected), "{out}");
+        assert!(out.ends_with(&format!("-: 1 rules, 0 tests, {expected} errors, 0 warnings\n")), "{out}");
+        assert_eq!(out.contains(" --> -:4:26\n"), expected == 1, "{out}");
+    }
+}
+
+#[test]
+fn every_format_is_one_document_and_leaves_the_exit_status_alone() {
+    let folder = folder(&[("a.yaml", RIGHT), ("b.yaml", WRONG)]);
+    let printed = |format: &str, files: &[&str], expected: i32| {
+        let (out, _, status) = said(folder.path(), &[&["check", "--format", format], files].concat());
+        assert_eq!(status, Some(expected), "{format}: {out}");
+        out
+    };
+    let read = |text: &str| -> Value { serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")) };
+
+    let json = read(&printed("json", &["a.yaml", "b.yaml"], 1));
+    assert_eq!(json["files"].as_array().map(Vec::len), Some(2));
+    assert_eq!(json["files"][1]["errors"], 1);
+    assert_eq!(json["diagnostics"][0]["file"], "b.yaml");
+    assert_eq!(json["diagnostics"][0]["code"], "unknown-key");
+    assert_eq!(read(&printed("json", &["a.yaml"], 0))["diagnostics"], serde_json::json!([]));
+
+    let sarif = read(&printed("sarif", &["a.yaml", "b.yaml"], 1));
+    let results = &sarif["runs"][0]["results"];
+    assert_eq!(results.as_array().map(Vec::len), Some(1));
+    assert_eq!(results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], "b.yaml");
+    assert_eq!(read(&printed("sarif", &["a.yaml"], 0))["runs"][0]["results"], serde_json::json!([]));
+
+    let github = printed("github", &["a.yaml", "b.yaml"], 1);
+    assert!(github.starts_with("::error file=b.yaml,line=4,endLine=4,col=26,endColumn=34,title=unknown-key::"), "{github}");
+    assert_eq!(printed("github", &["a.yaml"], 0), "");
+}
+
+#[test]
+fn an_empty_settings_file_is_a_fault_of_its_own() {
+    let folder = folder(&[("declic.yaml", ""), ("a.yaml", RIGHT)]);
+    for arguments in [&["check"] as &[&str], &["check", "a.yaml"]] {
+        let (out, _, status) = said(folder.path(), arguments);
+        assert!(status == Some(2) && out.contains("declic.yaml: 1 errors, 0 warnings"), "{out}");
+    }
+    fs::remove_file(folder.path().join("declic.yaml")).expect("removed");
+    let (_, why, status) = said(folder.path(), &["check"]);
+    assert!(status == Some(2) && why.contains("there is no declic.yaml here"), "{why}");
+}
+
+#[test]
+fn paths_beside_the_settings_that_lead_nowhere_are_warned_of() {
+    let settings = "version: 1
+store: { sqlite: data/declic.db }
+secrets:
+  a: { from: file, path: a.txt }
+  b: { from: file, path: /run/secrets/b }
+google: { credentials: key.json }
+";
+    let folder = folder(&[("declic.yaml", settings)]);
+    let (out, _, status) = said(folder.path(), &["check", "declic.yaml"]);
+    assert_eq!(status, Some(0), "warnings do not stop anybody: {out}");
+    for part in [
+        "warning[path]: there is no folder data for the store\n --> declic.yaml:2:18",
+        "warning[path]: the file of the secret `a`, a.txt, is not there\n --> declic.yaml:4:26",
+        "warning[path]: the key file, key.json, is not there\n --> declic.yaml:6:24",
+        "declic.yaml: 0 errors, 3 warnings",
+    ] {
+        assert!(out.contains(part), "{part}\n\n{out}");
+    }
+    fs::create_dir(folder.path().join("data")).expect("a folder");
+    fs::write(folder.path().join("a.txt"), "x").expect("a file");
+    fs::write(folder.path().join("key.json"), "{}").expect("a file");
+    let (out, _, _) = said(folder.path(), &["check", "declic.yaml"]);
+    assert_eq!(out, "declic.yaml: 0 errors, 0 warnings\n", "an absolute path belongs to the machine that serves");
+}
+
+#[test]
+fn tests_can_be_read_by_machines() {
+    let tests = "tests:\n  - { name: it starts, event: github.push, with: { branch: main }, expect: { matched: [right] } }\n  - { name: \"it <never> starts\", event: github.push, with: { branch: main }, expect: { matched: [] } }\n";
+    let folder = folder(&[("a.yaml", &format!("{RIGHT}{tests}"))]);
+    let (json, _, status) = said(folder.path(), &["test", "a.yaml", "--format", "json"]);
+    let json: Value = serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {json}"));
+    assert_eq!(status, Some(1));
+    let passed = |number: usize| json["files"][0]["tests"][number]["passed"].as_bool();
+    assert_eq!((passed(0), passed(1)), (Some(true), Some(false)), "{json}");
+    let (junit, _, status) = said(folder.path(), &["test", "a.yaml", "--format", "junit"]);
+    assert_eq!(status, Some(1));
+    assert!(junit.contains("tests=\"2\" failures=\"1\" errors=\"0\""), "{junit}");
+    assert!(junit.contains("it &lt;never&gt; starts") && !junit.contains("<never>"), "{junit}");
+}
