@@ -34,11 +34,17 @@ pub fn value(positions: &mut impl Positions, node: &Node, expected: &Type, name:
         if scalar.is_null() && !matches!(inner, Type::Any | Type::Null) {
             return nothing(positions, node, expected, name);
         }
+        if let Type::Either(_, plain) = inner
+            && !positions.stands_for_all(scalar)
+        {
+            return value(positions, node, plain, name);
+        }
         if !is_structure(inner) || positions.stands_for_all(scalar) {
             return positions.scalar(node, scalar, expected, name);
         }
     }
     match (inner, &node.content) {
+        (Type::Either(structure, _), Content::List(_) | Content::Mapping(_)) => value(positions, node, structure, name),
         (Type::List(item), Content::List(items)) => list(positions, items, |_| item.as_ref(), name),
         (Type::Any, Content::List(items)) => list(positions, items, |_| &Type::Any, name),
         (Type::Any, Content::Mapping(entries)) => map(positions, entries, &Type::Any),
@@ -62,6 +68,7 @@ pub fn holds_secret(expected: &Type) -> bool {
         Type::Secret => true,
         Type::Optional(inner) | Type::List(inner) | Type::Map(inner) => holds_secret(inner),
         Type::Object(fields) => fields.values().any(holds_secret),
+        Type::Either(structure, plain) => holds_secret(structure) || holds_secret(plain),
         _ => false,
     }
 }
@@ -240,6 +247,7 @@ pub fn described(expected: &Type) -> String {
         Type::Escaped(_) => "a text",
         Type::List(_) => "a list",
         Type::Object(_) | Type::Map(_) => "a mapping",
+        Type::Either(structure, plain) => return format!("{} or {}", described(plain), described(structure)),
         Type::Optional(inner) => return described(inner),
     };
     words.to_owned()

@@ -143,6 +143,10 @@ fn at_secrets(kind: &Type, value: &Value, names: &mut BTreeSet<String>) {
     match (kind, value) {
         (Type::Secret, Value::String(name)) => drop(names.insert(name.clone())),
         (Type::Optional(inner), value) => at_secrets(inner, value, names),
+        (Type::Either(structure, plain), value) => {
+            at_secrets(structure, value, names);
+            at_secrets(plain, value, names);
+        }
         (Type::List(inner), Value::Array(items)) => items.iter().for_each(|item| at_secrets(inner, item, names)),
         (Type::Map(inner), Value::Object(fields)) => fields.values().for_each(|field| at_secrets(inner, field, names)),
         (Type::Object(kinds), Value::Object(fields)) => {

@@ -67,6 +67,7 @@ pub(super) fn of(kind: &Type, position: Position) -> Value {
             let properties = fields.iter().map(|(name, kind)| (name.clone(), of(kind, position))).collect();
             computed(closed(properties, &required), position)
         }
+        Type::Either(structure, plain) => json!({ "anyOf": [of(plain, position), of(structure, position)] }),
         Type::Optional(inner) => or_nothing(of(inner, position)),
     }
 }

@@ -25,6 +25,8 @@ fn settle(value: Value, position: &Type) -> Result<Value, String> {
         (Type::Any, value) => Ok(value),
         (Type::Optional(_), Value::Null) => Ok(Value::Null),
         (Type::Optional(inner), value) => settle(value, inner),
+        (Type::Either(structure, _), value @ (Value::Array(_) | Value::Object(_))) => settle(value, structure),
+        (Type::Either(_, plain), value) => settle(value, plain),
         (Type::String | Type::Text, value) => text_of(&value).map(Value::String).ok_or_else(|| not_a_text(&value)),
         (Type::Escaped(escape), value) => {
             let text = text_of(&value).ok_or_else(|| not_a_text(&value))?;

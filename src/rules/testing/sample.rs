@@ -46,6 +46,7 @@ pub fn of_type(kind: &Type, name: &str) -> Value {
         Type::Duration => "1s".into(),
         Type::Timestamp => MOMENT.into(),
         Type::String | Type::Text | Type::Secret | Type::Target | Type::Connection | Type::Escaped(_) => text(name),
+        Type::Either(_, plain) => of_type(plain, name),
         Type::List(_) => json!([]),
         Type::Map(_) => json!({}),
         Type::Object(fields) => Value::Object(fields.iter().map(|(name, kind)| (name.clone(), of_type(kind, name))).collect()),

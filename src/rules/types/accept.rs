@@ -32,6 +32,9 @@ impl Type {
             (Self::Optional(_) | Self::Null, Self::Null) => Ok(()),
             (Self::Optional(inner), given) => inner.accepts(given.present()),
             (_, Self::Optional(_) | Self::Null) => Err(Misfit::Missing),
+            (Self::Either(structure, _), Self::List(_) | Self::Object(_) | Self::Map(_)) => structure.accepts(given),
+            (Self::Either(structure, plain), Self::Any) => structure.accepts(given).and_then(|()| plain.accepts(given)),
+            (Self::Either(_, plain), given) if self != given => plain.accepts(given),
             (expected, Self::Any) => expected.accepts_any(),
             (Self::Text | Self::Escaped(_), given) => as_text(given),
             (Self::String, Self::Text) => Err(Misfit::Untrusted),
@@ -72,6 +75,7 @@ impl Type {
             Self::Secret => true,
             Self::List(inner) | Self::Map(inner) | Self::Optional(inner) => inner.holds_secret(),
             Self::Object(fields) => fields.values().any(Self::holds_secret),
+            Self::Either(structure, plain) => structure.holds_secret() || plain.holds_secret(),
             _ => false,
         }
     }

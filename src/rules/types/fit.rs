@@ -26,6 +26,8 @@ impl Type {
             (_, Value::Null) => Err(Mismatch { path: String::new(), message: "is missing".to_owned() }),
             (Self::Any, _) => Ok(()),
             (Self::Optional(inner), value) => inner.fits(value),
+            (Self::Either(structure, _), Value::Array(_) | Value::Object(_)) => structure.fits(value),
+            (Self::Either(_, plain), value) => plain.fits(value).map_err(|_| wrong()),
             (Self::Bool, value) => check(value.is_boolean()),
             (Self::Int, value) => check(value.is_i64()),
             (Self::Double, value) => check(value.is_number()),

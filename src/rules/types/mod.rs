@@ -1,7 +1,7 @@
 //! Types of the rule language, and the shape notation they are written in.
 //!
 //! A shape is `string int double bool any null`, `text` (a string that an outsider can choose), `a|b` (one of these words), `[T]`, `{ k: T, k?: T }`,
-//! `{ "*": T }`, `T?`, or a position of a parameter: `duration timestamp secret target connection markdown mrkdwn plain url-path`.
+//! `{ "*": T }`, `T?`, `[T]|U` or `{ … }|U` (a structure, or a plain value in its place), or a position of a parameter: `duration timestamp secret target connection markdown mrkdwn plain url-path`.
 //! An enumeration of a single word is written in quotes: `"open"`.
 
 mod accept;
@@ -54,6 +54,8 @@ pub enum Type {
     Object(BTreeMap<String, Type>),
     /// Any name, one type.
     Map(Box<Type>),
+    /// A list or an object, or a plain value that stands in its place.
+    Either(Box<Type>, Box<Type>),
     /// The value, or missing.
     Optional(Box<Type>),
 }
@@ -111,6 +113,7 @@ impl Type {
         match self {
             Self::Any | Self::Text => true,
             Self::List(inner) | Self::Map(inner) | Self::Optional(inner) => inner.tainted(),
+            Self::Either(structure, plain) => structure.tainted() || plain.tainted(),
             Self::Object(fields) => fields.values().any(Self::tainted),
             _ => false,
         }
@@ -123,6 +126,7 @@ impl Type {
             Self::List(inner) => Self::List(Box::new(inner.from_outside())),
             Self::Map(inner) => Self::Map(Box::new(inner.from_outside())),
             Self::Optional(inner) => Self::Optional(Box::new(inner.from_outside())),
+            Self::Either(structure, plain) => Self::Either(Box::new(structure.from_outside()), Box::new(plain.from_outside())),
             Self::Object(fields) => Self::Object(fields.into_iter().map(|(name, field)| (name, field.from_outside())).collect()),
             other => other,
         }
@@ -207,6 +211,7 @@ impl Type {
             Self::Secret => "secret",
             Self::List(_) => "list",
             Self::Object(_) | Self::Map(_) => "object",
+            Self::Either(..) => "value",
             Self::Optional(inner) => inner.word(),
         }
     }
@@ -220,6 +225,7 @@ impl Type {
             Self::Int => "an int".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Object(_) | Self::Map(_) => "an object".to_owned(),
+            Self::Either(structure, plain) => format!("{} or {}", plain.described(), structure.described()),
             Self::Optional(inner) => inner.described(),
             Self::Target => "the name of a target".to_owned(),
             Self::Connection => "the name of a connection".to_owned(),

@@ -119,6 +119,8 @@ impl<'a> Reader<'a> {
         } else {
             self.words()?
         };
+        let structure = matches!(shape, Type::List(_) | Type::Object(_) | Type::Map(_));
+        let shape = if structure && self.take('|') { Type::Either(Box::new(shape), Box::new(self.words()?)) } else { shape };
         self.depth -= 1;
         Ok(if self.take('?') { shape.optional() } else { shape })
     }
@@ -237,6 +239,7 @@ impl fmt::Display for Type {
                 }
                 formatter.write_str(" }")
             }
+            Self::Either(structure, plain) => write!(formatter, "{structure}|{plain}"),
             Self::Optional(inner) => write!(formatter, "{inner}?"),
             named => formatter.write_str(NAMED.iter().find(|(_, shape)| shape == named).map_or("any", |(name, _)| name)),
         }

@@ -28,6 +28,8 @@ fn a_shape_is_read_and_written_back() {
         ("{ path: string, status: int?, every: duration?, }", "{ every?: duration, path: string, status?: int }"),
         ("{}", "{}"),
         ("[plain]?", "[plain]?"),
+        ("[int] | int?", "[int]|int?"),
+        ("{ \"*\": { secret: string, version: string? }|string }?", "{ \"*\": { secret: string, version?: string }|string }?"),
         ("{ on: pull_request|issue, \"x-y\": url-path }", "{ on: pull_request|issue, x-y: url-path }"),
     ] {
         assert_eq!(shape(text).to_string(), back, "{text}");
