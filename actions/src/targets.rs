@@ -27,26 +27,65 @@ const API_URL: Field = field("api-url", "string?", "Base address of the API, whe
 const PROJECT: Field = field("project", "string", "Id of the Google Cloud project");
 const ACT_AS: Field = field("act-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own");
 
+const IMAGES: Field =
+    field("images", "[string]", "Patterns of image names that may be deployed; `*` stays within one path segment, `**` does not");
+const DEPLOY_AS: Field =
+    field("deploy-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own");
+const ENV: Field = field("env", "[string]?", "Environment variables that a step may set; none if left out");
+const SECRETS: Field =
+    field("secrets", "[string]?", "Secrets of Secret Manager that those variables may refer to; none if left out");
+const BUILDS: Field = field(
+    "builds",
+    "{ triggers: [string]?, source: string?, service-account: string?, region: string? }?",
+    "What `build:` may start: Cloud Build triggers by name, or builds of `source` (a connected repository's resource name, or an https address of a git repository)",
+);
+
 /// Kinds of `targets:`: what a deploy may touch.
-pub static TARGETS: &[SettingKind] = &[SettingKind {
-    name: "cloud-run",
-    summary: "A Cloud Run service that exists; a deploy changes its image, its labels and its traffic, and nothing else",
-    fields: &[
-        PROJECT,
-        field("region", "string", "Region of the service, such as `europe-west1`"),
-        field("service", "string", "Name of the service"),
-        field(
-            "images",
-            "[string]",
-            "Patterns of image names that may be deployed; `*` stays within one path segment, `**` does not",
-        ),
-        field("deploy-as", "string?", "E-mail address of the service account to impersonate, instead of Declic's own"),
-        field("tags-only", "bool?", "Only previews: revisions with a tag and no traffic"),
-        field("max-tags", "int?", "Most tags the service may have"),
-        field("container", "string?", "Name of the container whose image is changed, where the service has several"),
-        field("health-auth", "none|id-token?", "What health checks carry: nothing, or an ID token where the service needs IAM"),
-    ],
-}];
+pub static TARGETS: &[SettingKind] = &[
+    SettingKind {
+        name: "cloud-run",
+        summary: "A Cloud Run service that exists; a deploy changes its image, its labels, its traffic and the variables under `env`, and nothing else",
+        fields: &[
+            PROJECT,
+            field("region", "string", "Region of the service, such as `europe-west1`"),
+            field("service", "string", "Name of the service"),
+            IMAGES,
+            DEPLOY_AS,
+            field("tags-only", "bool?", "Only previews: revisions with a tag and no traffic"),
+            field("max-tags", "int?", "Most tags the service may have"),
+            field(
+                "when-full",
+                "refuse|remove-oldest?",
+                "What a new tag beyond `max-tags` does: it is refused (the default), or takes the place of the oldest preview",
+            ),
+            field("container", "string?", "Name of the container whose image is changed, where the service has several"),
+            field(
+                "health-auth",
+                "none|id-token?",
+                "What health checks carry: nothing, or an ID token where the service needs IAM",
+            ),
+            ENV,
+            SECRETS,
+            BUILDS,
+        ],
+    },
+    SettingKind {
+        name: "cloud-run-job",
+        summary: "A Cloud Run job that exists; it is run, and a deploy changes its image, its labels and the variables under `env`",
+        fields: &[
+            PROJECT,
+            field("region", "string", "Region of the job, such as `europe-west1`"),
+            field("job", "string", "Name of the job"),
+            IMAGES,
+            DEPLOY_AS,
+            field("container", "string?", "Name of the container whose image is changed, where the job has several"),
+            field("overrides", "[args|tasks|timeout]?", "What a step may set for one run besides `env`; nothing if left out"),
+            ENV,
+            SECRETS,
+            BUILDS,
+        ],
+    },
+];
 
 /// Kinds of `connections:`: what an action may talk to.
 pub static CONNECTIONS: &[SettingKind] = &[

@@ -143,6 +143,12 @@ pub struct GoogleSettings {
     pub bigquery_url: String,
     /// `https://fcm.googleapis.com`
     pub fcm_url: String,
+    /// Cloud Build.
+    pub cloud_build_url: String,
+    /// Cloud Tasks.
+    pub cloud_tasks_url: String,
+    /// Dialogflow, in place of the address of each region.
+    pub dialogflow_url: Option<String>,
     /// Host of the metadata server: `metadata.google.internal`, or `GCE_METADATA_HOST`.
     pub metadata_host: String,
     /// Scheme and host of registries in place of `https://HOST`, for a mirror; none means the host of the image's name.

@@ -40,6 +40,9 @@ pub static GOOGLE: &[Field] = &[
     field("pubsub-url", "string?", "Base address of Pub/Sub"),
     field("bigquery-url", "string?", "Base address of BigQuery"),
     field("fcm-url", "string?", "Base address of Firebase Cloud Messaging"),
+    field("cloud-build-url", "string?", "Base address of Cloud Build"),
+    field("cloud-tasks-url", "string?", "Base address of Cloud Tasks"),
+    field("dialogflow-url", "string?", "Base address of Dialogflow, in place of that of each region"),
     field("metadata-host", "string?", "Host of the metadata server"),
     field("registry-url", "string?", "Address of a mirror in place of the image's own registry"),
     field("credentials", "string?", "Path of a service account's key file"),
@@ -128,6 +131,9 @@ impl Reader<'_> {
             pubsub_url: address("pubsub-url", "https://pubsub.googleapis.com"),
             bigquery_url: address("bigquery-url", "https://bigquery.googleapis.com"),
             fcm_url: address("fcm-url", "https://fcm.googleapis.com"),
+            cloud_build_url: address("cloud-build-url", "https://cloudbuild.googleapis.com"),
+            cloud_tasks_url: address("cloud-tasks-url", "https://cloudtasks.googleapis.com"),
+            dialogflow_url: self.address(entry, &fields, "dialogflow-url"),
             registry_url: self.address(entry, &fields, "registry-url"),
             metadata_host: text(&fields, "metadata-host")
                 .or_else(|| environment.get("GCE_METADATA_HOST"))

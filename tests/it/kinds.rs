@@ -1,5 +1,7 @@
 //! Every action against the stand-ins: what it does, what it makes of each failure, what a crash leaves behind.
 
+mod builds;
+mod canary;
 mod crashes;
 mod data;
 mod deploy;
@@ -8,6 +10,7 @@ mod fulfill;
 mod github;
 mod github_reading;
 mod google;
+mod jobs;
 mod request;
 mod slack;
 mod traffic;

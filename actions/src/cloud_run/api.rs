@@ -24,7 +24,7 @@ const FAILED_LOOKS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The API for one service.
+/// The API for one service or job.
 pub(crate) struct Api<'a> {
     google: &'a Google,
     account: Option<&'a str>,
@@ -64,16 +64,59 @@ impl<'a> Api<'a> {
         error.into_failure("Cloud Run")
     }
 
+    /// Something below its name, such as `/executions`; none if it is not there.
+    pub(crate) async fn below(&self, path: &str, until: Instant) -> Result<Option<Value>, Failure> {
+        match self.call(Method::GET, &format!("{}{path}", self.name), None, until).await {
+            Ok(value) => Ok(Some(value)),
+            Err(HttpError::Status { status: 404, .. }) => Ok(None),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// A method of it, such as `:run`.
+    pub(crate) async fn act(&self, method: &str, body: &Value, until: Instant) -> Result<Value, Failure> {
+        let answer = self.call(Method::POST, &format!("{}{method}", self.name), Some(body), until).await;
+        answer.map_err(|error| match error {
+            HttpError::Status { status: 404, .. } => self.missing("job"),
+            other => self.failure(other),
+        })
+    }
+
+    /// Asks for the end of an execution; one that is over already is no error.
+    pub(crate) async fn cancel(&self, execution: &str, until: Instant) -> Result<(), Failure> {
+        let path = format!("{}/executions/{execution}:cancel", self.name);
+        match self.call(Method::POST, &path, Some(&json!({})), until).await {
+            Ok(_) | Err(HttpError::Status { status: 400 | 404 | 409, .. }) => Ok(()),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+
+    /// The job as it is.
+    pub(crate) async fn job(&self, until: Instant) -> Result<Value, Failure> {
+        self.below("", until).await?.ok_or_else(|| self.missing("job"))
+    }
+
+    /// Writes a whole job: this API knows no update mask for jobs. Gives the operation's name; errors stay as they are.
+    pub(crate) async fn write_job(&self, job: &Value, until: Instant) -> Result<String, HttpError> {
+        let operation = self.call(Method::PATCH, &self.name, Some(job), until).await?;
+        match text(&operation, "name") {
+            "" => Err(HttpError::BadAnswer("names no operation".into())),
+            name => Ok(name.to_owned()),
+        }
+    }
+
+    fn missing(&self, kind: &str) -> Failure {
+        let message = format!(
+            "The {kind} `{}` does not exist, or may not be seen; create it once by hand, Declic then works with it",
+            self.name
+        );
+        Failure::last("not-found", message)
+    }
+
     /// The service as it is.
     pub(crate) async fn service(&self, until: Instant) -> Result<Value, Failure> {
         match self.call(Method::GET, &self.name, None, until).await {
-            Err(HttpError::Status { status: 404, .. }) => Err(Failure::last(
-                "not-found",
-                format!(
-                    "The service `{}` does not exist, or may not be seen; create it once by hand, Declic then deploys to it",
-                    self.name
-                ),
-            )),
+            Err(HttpError::Status { status: 404, .. }) => Err(self.missing("service")),
             other => other.map_err(|error| self.failure(error)),
         }
     }

@@ -2,14 +2,17 @@
 
 mod api;
 mod conditions;
+pub(crate) mod env;
+mod room;
 mod shift;
 mod target;
 pub(crate) mod traffic;
 
 pub(crate) use api::{Api, Ended, already_exists, is_conflict, pause};
 pub(crate) use conditions::{Readiness, cause, readiness};
+pub(crate) use room::make_room;
 pub(crate) use shift::{Aim, Shift};
-pub(crate) use target::{Target, account, check_tag, revision_name};
+pub(crate) use target::{Runs, Target, account, check_tag, revision_name};
 
 use serde_json::Value;
 

@@ -1,16 +1,36 @@
-//! An entry of `targets:` of type `cloud-run`.
+//! An entry of `targets:` of type `cloud-run` or `cloud-run-job`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::{Call, Failure, Why};
 use crate::cloud_run::traffic::{self, Share};
-use crate::given::{self, invalid};
+use crate::given::{self, Given, invalid};
 
-/// The service and what may be done to it.
+/// What runs at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) enum Runs {
+    #[default]
+    Service,
+    Job,
+}
+
+/// What `build:` may start.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Builds {
+    pub(crate) triggers: Vec<String>,
+    pub(crate) source: Option<String>,
+    pub(crate) service_account: Option<String>,
+    pub(crate) region: String,
+}
+
+/// The service or job and what may be done to it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Target {
+    #[serde(default)]
+    pub(crate) runs: Runs,
     pub(crate) project: String,
     pub(crate) region: String,
+    /// Name of the service, or of the job.
     pub(crate) service: String,
     pub(crate) images: Vec<String>,
     pub(crate) deploy_as: Option<String>,
@@ -20,11 +40,40 @@ pub(crate) struct Target {
     /// Health checks carry an ID token.
     #[serde(default)]
     pub(crate) health_id_token: bool,
+    /// A tag too many takes the place of the oldest preview.
+    #[serde(default)]
+    pub(crate) remove_oldest: bool,
+    /// Variables that may be set.
+    #[serde(default)]
+    pub(crate) env: Vec<String>,
+    /// Secrets that they may refer to.
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
+    /// What a run of the job may override.
+    #[serde(default)]
+    pub(crate) overrides: Vec<String>,
+    #[serde(default)]
+    pub(crate) builds: Option<Builds>,
 }
 
 impl Target {
+    /// A service.
     pub(crate) fn read(call: &Call) -> Result<Self, Why> {
-        let given = given::target(call, "cloud-run")?;
+        Self::of(&given::target(call, "cloud-run")?, Runs::Service)
+    }
+
+    /// A job.
+    pub(crate) fn read_job(call: &Call) -> Result<Self, Why> {
+        Self::of(&given::target(call, "cloud-run-job")?, Runs::Job)
+    }
+
+    /// Whichever it is.
+    pub(crate) fn read_any(call: &Call) -> Result<Self, Why> {
+        let kind = call.target.as_ref().and_then(|target| target.get("type")).and_then(serde_json::Value::as_str);
+        if kind == Some("cloud-run-job") { Self::read_job(call) } else { Self::read(call) }
+    }
+
+    fn of(given: &Given<'_>, runs: Runs) -> Result<Self, Why> {
         let name = |field: &str| -> Result<String, Why> {
             let value = given.text(field)?;
             // These become segments of addresses.
@@ -36,34 +85,56 @@ impl Target {
             }
         };
         let deploy_as = given.optional_text("deploy-as")?.map(account).transpose()?;
+        let texts = |given: &Given<'_>, field: &str| -> Result<Vec<String>, Why> {
+            Ok(given.optional_texts(field)?.unwrap_or_default().into_iter().map(str::to_owned).collect())
+        };
+        let region = name("region")?;
+        let builds = match given.inner("builds")? {
+            None => None,
+            Some(builds) => Some(Builds {
+                triggers: texts(&builds, "triggers")?,
+                source: builds.optional_text("source")?.map(str::to_owned),
+                service_account: builds.optional_text("service-account")?.map(account).transpose()?,
+                region: builds.optional_text("region")?.map_or_else(|| region.clone(), str::to_owned),
+            }),
+        };
         Ok(Self {
+            runs,
             project: name("project")?,
-            region: name("region")?,
-            service: name("service")?,
-            images: given.optional_texts("images")?.unwrap_or_default().into_iter().map(str::to_owned).collect(),
+            region,
+            service: name(if runs == Runs::Job { "job" } else { "service" })?,
+            images: texts(given, "images")?,
             deploy_as,
             tags_only: given.flag("tags-only")?,
             max_tags: given.int_within("max-tags", 1, 1000)?,
             container: given.optional_text("container")?.map(str::to_owned),
             health_id_token: given.one_of("health-auth", &["none", "id-token"])? == Some("id-token"),
+            remove_oldest: given.one_of("when-full", &["refuse", "remove-oldest"])? == Some("remove-oldest"),
+            env: texts(given, "env")?,
+            secrets: texts(given, "secrets")?,
+            overrides: texts(given, "overrides")?,
+            builds,
         })
     }
 
-    /// May the service have one more tag?
-    pub(crate) fn room_for(&self, shares: &[Share], tag: &str) -> Result<(), Failure> {
+    /// Is there a tag too many if this one is added?
+    pub(crate) fn is_full(&self, shares: &[Share], tag: &str) -> bool {
         let tags = traffic::other_tags(shares, tag);
-        match self.max_tags {
-            Some(most) if i64::try_from(tags).unwrap_or(i64::MAX) >= most => Err(Failure::last(
-                "too-many-tags",
-                format!("The service has {tags} tags and the target allows {most}; remove the tags of previews that are done"),
-            )),
-            _ => Ok(()),
-        }
+        self.max_tags.is_some_and(|most| i64::try_from(tags).unwrap_or(i64::MAX) >= most)
     }
 
-    /// The service's full name.
+    /// Why there is no room for another tag.
+    pub(crate) fn full(&self, shares: &[Share], tag: &str) -> Failure {
+        let (tags, most) = (traffic::other_tags(shares, tag), self.max_tags.unwrap_or_default());
+        let message =
+            format!("The service has {tags} tags and the target allows {most}; remove the tags of previews that are done");
+        Failure::last("too-many-tags", message)
+    }
+
+    /// The full name of the service or job.
     pub(crate) fn name(&self) -> String {
-        format!("projects/{}/locations/{}/services/{}", self.project, self.region, self.service)
+        let kind = if self.runs == Runs::Job { "jobs" } else { "services" };
+        format!("projects/{}/locations/{}/{kind}/{}", self.project, self.region, self.service)
     }
 }
 

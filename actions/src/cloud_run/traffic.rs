@@ -97,6 +97,12 @@ pub(crate) fn has_tag(shares: &[Share], tag: &str) -> bool {
     shares.iter().any(|share| share.has_tag(tag))
 }
 
+/// Tags that route no traffic, with their revisions: the previews among them can go.
+pub(crate) fn idle_tags(shares: &[Share]) -> impl Iterator<Item = (&str, &str)> {
+    let idle = shares.iter().filter(|share| share.percent == 0);
+    idle.filter_map(|share| Some((share.tag.as_deref()?, share.revision.as_deref()?)))
+}
+
 /// How many tags of others the service has.
 pub(crate) fn other_tags(shares: &[Share], tag: &str) -> usize {
     shares.iter().filter(|share| share.tag.as_deref().is_some_and(|other| other != tag)).count()

@@ -34,6 +34,12 @@ pub struct GoogleSettings {
     pub bigquery_url: String,
     /// Firebase Cloud Messaging.
     pub fcm_url: String,
+    /// Cloud Build.
+    pub cloud_build_url: String,
+    /// Cloud Tasks.
+    pub cloud_tasks_url: String,
+    /// Dialogflow, in place of the address of each region.
+    pub dialogflow_url: Option<String>,
     /// Host of the metadata server, with its port if that is not 80.
     pub metadata_host: String,
     /// Scheme and host in place of the registry of an image's name, for a mirror.
@@ -52,6 +58,9 @@ impl Default for GoogleSettings {
             pubsub_url: "https://pubsub.googleapis.com".into(),
             bigquery_url: "https://bigquery.googleapis.com".into(),
             fcm_url: "https://fcm.googleapis.com".into(),
+            cloud_build_url: "https://cloudbuild.googleapis.com".into(),
+            cloud_tasks_url: "https://cloudtasks.googleapis.com".into(),
+            dialogflow_url: None,
             metadata_host: "metadata.google.internal".into(),
             registry_url: None,
             credentials: None,

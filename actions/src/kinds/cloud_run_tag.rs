@@ -22,7 +22,10 @@ static SPEC: Spec = Spec {
         Field { name: "revision", shape: "string", summary: "Name of the revision" },
         Field { name: "tag", shape: "string", summary: "The tag; it is taken from the revision that has it" },
     ],
-    outputs: &[Field { name: "url", shape: "string", summary: "Address of the tag" }],
+    outputs: &[
+        Field { name: "url", shape: "string", summary: "Address of the tag" },
+        Field { name: "removed_tag", shape: "string?", summary: "The preview's tag that had to make room" },
+    ],
     example: "target: web_staging\nrevision: web-00042\ntag: candidate\n",
     deadline: Duration::from_secs(120),
     repeat: Repeat::Idempotent,
@@ -58,13 +61,23 @@ impl Action for CloudRunTag {
         if api.revision(&revision, context.deadline).await?.is_none() {
             return Err(Failure::last("not-found", format!("The service has no revision `{revision}`")));
         }
+        let shares = traffic::read(&api.service(context.deadline).await?);
+        let removed = match traffic::has_candidate(&shares, &revision, &tag) {
+            true => None,
+            false => cloud_run::make_room(&api, &target, &shares, &tag, context.deadline).await?,
+        };
         let operation = api
             .change_traffic(context.deadline, |service| {
-                let shares = traffic::read(service);
+                let mut shares = traffic::read(service);
                 if traffic::has_candidate(&shares, &revision, &tag) {
                     return Ok(None);
                 }
-                target.room_for(&shares, &tag)?;
+                if let Some(removed) = &removed {
+                    shares = traffic::without_tag(&shares, removed);
+                }
+                if target.is_full(&shares, &tag) {
+                    return Err(target.full(&shares, &tag));
+                }
                 Ok(Some(traffic::write(&traffic::with_candidate(&shares, &revision, &tag))))
             })
             .await?;
@@ -76,6 +89,10 @@ impl Action for CloudRunTag {
         let address = |service: &serde_json::Value| traffic::tag_address(service, &revision, &tag).map(str::to_owned);
         let found = api.until(context.deadline, address).await?;
         let url = found.ok_or_else(|| Failure::retry("timeout", "The tag got no address in time"))?;
-        Ok(Outcome { outputs: json!({ "url": url }), summary: format!("{revision} is at {url}"), url: Some(url) })
+        if let Some(removed) = &removed {
+            context.progress.stage("tag removed", &format!("{removed} made room for {tag}"));
+        }
+        let outputs = json!({ "url": url, "removed_tag": removed });
+        Ok(Outcome { outputs, summary: format!("{revision} is at {url}"), url: Some(url) })
     }
 }

@@ -9,6 +9,7 @@ pub mod bigquery_insert;
 pub mod cloud_run_deploy;
 pub mod cloud_run_remove_tag;
 pub mod cloud_run_rollback;
+pub mod cloud_run_run_job;
 pub mod cloud_run_tag;
 pub mod cloud_run_traffic;
 pub mod dialogflow_fulfill;
@@ -33,6 +34,7 @@ pub static ALL: &[&dyn Action] = &[
     &cloud_run_rollback::CloudRunRollback,
     &cloud_run_tag::CloudRunTag,
     &cloud_run_remove_tag::CloudRunRemoveTag,
+    &cloud_run_run_job::CloudRunRunJob,
     &github_comment::GithubComment,
     &github_status::GithubStatus,
     &github_deployment::GithubDeployment,

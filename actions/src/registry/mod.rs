@@ -3,5 +3,5 @@
 mod image;
 mod lookup;
 
-pub(crate) use image::Image;
+pub(crate) use image::{Image, is_digest};
 pub(crate) use lookup::{Found, look_up};

@@ -2,6 +2,7 @@
 //!
 //! A stand-in refuses every request that the real API does not allow; it keeps a log of what it was asked and what it did.
 
+pub mod cloud_build;
 pub mod cloud_run;
 pub mod dialogflow;
 pub mod exchange;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use self::cloud_build::CloudBuild;
 use self::cloud_run::CloudRun;
 use self::dialogflow::Dialogflow;
 use self::github::GitHub;
@@ -51,6 +53,8 @@ const SIDECAR_REPOSITORY: &str = "acme-build/tools/otel-collector";
 pub struct World {
     /// Cloud Run Admin API v2, and the services it runs.
     pub cloud_run: Arc<Running<CloudRun>>,
+    /// Cloud Build, which pushes to the registry.
+    pub cloud_build: Arc<Running<CloudBuild>>,
     /// Metadata server, OAuth token endpoint, IAM Credentials.
     pub identity: Arc<Running<Identity>>,
     /// Image registry.
@@ -77,6 +81,9 @@ impl World {
         cloud_run.resolve_images_with(Arc::new(move |image| images.resolve(image)));
         let issuer = Arc::clone(&identity);
         cloud_run.check_id_tokens_with(Arc::new(move |token| issuer.audience_of(token)));
+        let cloud_build = server::start(|_, ledger| CloudBuild::new(ledger, tokens.clone())).await?;
+        let images = Arc::clone(&registry);
+        cloud_build.push_images_with(Arc::new(move |image| push_built(&images, image)));
         let digest = registry.push(IMAGE_REPOSITORY, "seed", "seed");
         let sidecar = registry.push(SIDECAR_REPOSITORY, "seed", "collector");
         cloud_run.seed(&demo_service(&digest, &sidecar)).map_err(io::Error::other)?;
@@ -86,6 +93,7 @@ impl World {
         let dialogflow = server::start(Dialogflow::new).await?;
         Ok(Self {
             cloud_run: Arc::new(cloud_run),
+            cloud_build: Arc::new(cloud_build),
             identity,
             registry,
             github: Arc::new(github),
@@ -98,6 +106,7 @@ impl World {
     pub fn authorities(&self) -> Vec<String> {
         let authorities = [
             &self.cloud_run.authority,
+            &self.cloud_build.authority,
             &self.identity.authority,
             &self.registry.authority,
             &self.github.authority,
@@ -110,10 +119,11 @@ impl World {
     pub fn settings(&self, token: &str) -> String {
         let allow: Vec<String> = self.authorities().iter().map(|authority| format!("\"{authority}\"")).collect();
         format!(
-            "google:\n  run-url: {run}\n  iam-credentials-url: {identity}\n  metadata-host: {metadata}\n  registry-url: {registry}\n\
+            "google:\n  run-url: {run}\n  cloud-build-url: {cloud_build}\n  iam-credentials-url: {identity}\n  metadata-host: {metadata}\n  registry-url: {registry}\n\
              github:\n  api-url: {github}\n  token: {token}\n\
              egress:\n  allow: [{allow}]\n",
             run = self.cloud_run.url,
+            cloud_build = self.cloud_build.url,
             identity = self.identity.url,
             metadata = self.identity.authority,
             registry = self.registry.url,
@@ -121,6 +131,13 @@ impl World {
             allow = allow.join(", "),
         )
     }
+}
+
+/// Pushes what a build made: its content is its name and when it was made.
+fn push_built(registry: &Registry, image: &str) -> String {
+    let (name, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+    let repository = name.split_once('/').map_or(name, |(_, repository)| repository);
+    registry.push(repository, tag, &format!("built {image} {}", ulid::Ulid::new()))
 }
 
 /// The seeded service: a web container with a sidecar, a secret, scaling and a VPC, so that a deploy has something to lose.

@@ -51,6 +51,14 @@ impl Recorder {
         self.stages.lock().unwrap().iter().filter(|(told, _)| *told == name).map(|(_, line)| line.clone()).collect()
     }
 
+    /// Until something is told under this name; not for ever.
+    pub async fn until_told(&self, name: &str) {
+        let until = Instant::now() + Duration::from_secs(5);
+        while self.lines(name).is_empty() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub fn saves(&self) -> usize {
         self.saves.lock().unwrap().len()
     }
@@ -115,6 +123,7 @@ impl Actor {
     pub async fn with(key_file_of: Option<&str>, allow: &[&str]) -> Self {
         let world = World::start().await.unwrap();
         world.cloud_run.hold_to(discovery::cloud_run());
+        world.cloud_build.hold_to(discovery::cloud_build());
         world.identity.hold_to(discovery::identity());
         world.dialogflow.hold_to(discovery::dialogflow());
         world.github.hold_to(openapi::github());
@@ -127,6 +136,7 @@ impl Actor {
         let credentials = key_file_of.map(|email| Secret::new(world.identity.key_file(email).unwrap().to_string()));
         let google = GoogleSettings {
             run_url: world.cloud_run.url.clone(),
+            cloud_build_url: world.cloud_build.url.clone(),
             iam_credentials_url: world.identity.url.clone(),
             metadata_host: world.identity.authority.clone(),
             registry_url: Some(world.registry.url.clone()),
@@ -252,6 +262,7 @@ impl Actor {
     pub fn assert_nothing_refused(&self) {
         let mut refused = self.world.cloud_run.ledger.refusals();
         refused.extend(self.world.github.ledger.refusals());
+        refused.extend(self.world.cloud_build.ledger.refusals());
         refused.extend(self.world.identity.ledger.refusals());
         refused.extend(self.world.dialogflow.ledger.refusals());
         refused.extend(self.apis.ledger.refusals());

@@ -15,6 +15,8 @@ use super::packages;
 
 /// Cloud Run Admin API.
 pub static RUN: LazyLock<Document> = LazyLock::new(|| Document::load("run.v2"));
+/// Cloud Build.
+pub static CLOUD_BUILD: LazyLock<Document> = LazyLock::new(|| Document::load("cloudbuild.v1"));
 /// IAM Credentials.
 pub static IAM: LazyLock<Document> = LazyLock::new(|| Document::load("iamcredentials.v1"));
 /// Dialogflow ES.
@@ -45,6 +47,11 @@ struct Method {
 /// Refuses what the Cloud Run documents do not allow; the services' own addresses are not part of that API.
 pub fn cloud_run() -> Arc<Contract> {
     Arc::new(|request| if request.path.starts_with("/serve/") { Ok(()) } else { RUN.check_request(request).map(drop) })
+}
+
+/// Refuses what the Cloud Build document does not allow.
+pub fn cloud_build() -> Arc<Contract> {
+    Arc::new(|request| CLOUD_BUILD.check_request(request).map(drop))
 }
 
 /// Refuses what the IAM Credentials document does not allow; metadata and token endpoints have no document.

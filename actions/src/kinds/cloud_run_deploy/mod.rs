@@ -1,8 +1,12 @@
 //! `cloud-run/deploy`: a new revision of a service that gets traffic only once it serves.
 
+mod build;
 mod create;
+mod health;
 mod image;
+mod job;
 mod plan;
+mod shift;
 mod steps;
 
 use std::time::Duration;
@@ -12,6 +16,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::cloud_run::Runs;
 use crate::given;
 
 /// The action.
@@ -19,14 +24,14 @@ pub struct CloudRunDeploy;
 
 static SPEC: Spec = Spec {
     name: "cloud-run/deploy",
-    summary: "Deploys an image to a Cloud Run service: done when the new revision serves, rolled back if it does not",
+    summary: "Deploys an image to a Cloud Run service or job: done when the new revision serves, rolled back if it does not",
     class: Class::Deploy,
     parameters: &[
-        Field { name: "target", shape: "target", summary: "The service, by its name under `targets:`" },
+        Field { name: "target", shape: "target", summary: "The service or job, by its name under `targets:`" },
         Field {
             name: "image",
             shape: "string",
-            summary: "The image, with a tag or a digest; it is resolved to a digest before anything changes",
+            summary: "The image, with a tag or a digest; it is resolved to a digest before anything changes. With `build` its name is enough",
         },
         Field {
             name: "wait-for-image",
@@ -36,8 +41,13 @@ static SPEC: Spec = Spec {
         Field { name: "tag", shape: "string?", summary: "A tag of the revision, which gives it an address of its own" },
         Field {
             name: "traffic",
-            shape: "int?",
-            summary: "Percent of the traffic it gets once it is healthy: 100 if left out, 0 for a preview with a tag",
+            shape: "[int]|int?",
+            summary: "Percent of the traffic it gets once it is healthy: 100 if left out, 0 for a preview with a tag; a list such as `[10, 50, 100]` is a canary, with a health check after each share and `rollback` unless that is false",
+        },
+        Field {
+            name: "hold",
+            shape: "duration?",
+            summary: "How long each share of a canary is kept before the next health check",
         },
         Field {
             name: "health",
@@ -49,6 +59,21 @@ static SPEC: Spec = Spec {
             shape: "bool?",
             summary: "If it does not become ready or healthy, put back the traffic as it was and remove the tag",
         },
+        Field {
+            name: "container",
+            shape: "string?",
+            summary: "The container that gets the image and the variables, where there are several",
+        },
+        Field {
+            name: "env",
+            shape: "{ \"*\": { secret: string, version: string? }|string }?",
+            summary: "Variables that are set, of those that the target allows; all others stay as they are",
+        },
+        Field {
+            name: "build",
+            shape: "{ trigger: string?, dir: string?, dockerfile: string?, substitutions: { \"*\": string }? }?",
+            summary: "Builds the image first, from the event's commit: by running a Cloud Build `trigger`, or from the target's source",
+        },
         Field { name: "labels", shape: "{ \"*\": string }?", summary: "Labels of the revision and the service" },
     ],
     outputs: &[
@@ -57,9 +82,10 @@ static SPEC: Spec = Spec {
             shape: "string",
             summary: "Address of what was deployed: of the service, or of the tag for a preview",
         },
-        Field { name: "revision", shape: "string", summary: "Name of the new revision" },
+        Field { name: "revision", shape: "string", summary: "Name of the new revision; of a job its name and generation" },
         Field { name: "previous_revision", shape: "string?", summary: "The revision that had most of the traffic before" },
         Field { name: "digest", shape: "string", summary: "Digest of the image" },
+        Field { name: "removed_tag", shape: "string?", summary: "The preview's tag that had to make room" },
         Field { name: "rolled_back", shape: "bool", summary: "Always false; a rollback is a failure with `failure.rolled_back`" },
     ],
     example: r#"target: web_staging
@@ -95,6 +121,9 @@ impl Action for CloudRunDeploy {
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
         let plan: plan::Plan = given::plan(intent)?;
+        if plan.target.runs == Runs::Job {
+            return job::Deploy::resume(context, &plan)?.run().await;
+        }
         steps::Deploy::resume(context, &plan)?.run().await
     }
 }

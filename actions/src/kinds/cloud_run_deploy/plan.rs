@@ -8,9 +8,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::action::{Call, Intent, Why};
-use crate::cloud_run::{self, Target};
+use crate::cloud_run::{self, Runs, Target, env};
 use crate::given::{self, invalid};
+use crate::kinds::cloud_run_deploy::build::Build;
 use crate::registry::Image;
+
+/// More shares are no canary any more.
+const MOST_SHARES: usize = 20;
 
 /// The plan of one deploy.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,10 +29,31 @@ pub(super) struct Plan {
     pub(super) tag: String,
     /// Whether the rule asked for the tag, so that it stays.
     pub(super) keep_tag: bool,
+    /// What it gets in the end.
     pub(super) percent: i64,
+    /// The shares of a canary in their order, the last one included; empty if it gets all at once.
+    #[serde(default)]
+    pub(super) canary: Vec<i64>,
+    /// How long each of them is kept.
+    #[serde(default)]
+    pub(super) hold: Duration,
+    /// The container that is changed, where there are several.
+    #[serde(default)]
+    pub(super) container: Option<String>,
+    #[serde(default)]
+    pub(super) env: env::Settings,
+    #[serde(default)]
+    pub(super) build: Option<Build>,
     pub(super) health: Option<Health>,
     pub(super) rollback: bool,
     pub(super) labels: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// The shares that it gets one after the other.
+    pub(super) fn shares(&self) -> &[i64] {
+        if self.canary.is_empty() { std::slice::from_ref(&self.percent) } else { &self.canary }
+    }
 }
 
 /// `health:`
@@ -43,7 +68,12 @@ pub(super) struct Health {
 
 pub(super) fn prepare(call: Call) -> Result<Intent, Why> {
     let given = given::params(&call);
-    let target = Target::read(&call)?;
+    let target = Target::read_any(&call)?;
+    if target.runs == Runs::Job
+        && let Some(field) = ["tag", "traffic", "hold", "health"].into_iter().find(|field| given.value(field).is_some())
+    {
+        return Err(invalid(format!("a job serves nothing, so it has no `{field}`")));
+    }
     let image = Image::parse(given.text("image")?)
         .map_err(|fault| invalid(format!("`with.image` is not the name of an image: {fault}")))?;
     if !image.is_allowed(&target.images) {
@@ -52,8 +82,16 @@ pub(super) fn prepare(call: Call) -> Result<Intent, Why> {
         return Err(Why::new("image-not-allowed", message));
     }
     let asked_tag = given.optional_text("tag")?;
-    let percent = given.int_within("traffic", 0, 100)?.unwrap_or(if target.tags_only { 0 } else { 100 });
+    let canary = canary(&given)?;
+    let percent = match canary.last() {
+        Some(last) => *last,
+        None => given.int_within("traffic", 0, 100)?.unwrap_or(if target.tags_only { 0 } else { 100 }),
+    };
     check_tag(asked_tag, percent, &target)?;
+    let hold = given.duration("hold")?.unwrap_or_default();
+    if canary.is_empty() && !hold.is_zero() {
+        return Err(invalid("`with.hold` is for a list of shares, such as `traffic: [10, 50, 100]`"));
+    }
     let short = short_hash(&call.key);
     let plan = Plan {
         wait: given.duration("wait-for-image")?.unwrap_or_default(),
@@ -62,7 +100,12 @@ pub(super) fn prepare(call: Call) -> Result<Intent, Why> {
         keep_tag: asked_tag.is_some(),
         percent,
         health: health(&given)?,
-        rollback: given.flag("rollback")?,
+        rollback: given.optional_flag("rollback")?.unwrap_or(!canary.is_empty()),
+        canary,
+        hold,
+        container: container(&given, &target)?,
+        env: env::read(&given, &target)?,
+        build: Build::read(&call, &given, &target, &image)?,
         labels: labels(&call)?,
         image,
         target,
@@ -75,15 +118,44 @@ fn summary(plan: &Plan) -> String {
     let reference =
         if plan.image.digest.is_some() { format!("@{}", plan.image.reference()) } else { format!(":{}", plan.image.reference()) };
     let what = format!("deploy {}{reference} to {} as {}", plan.image.name(), plan.target.name(), plan.revision);
-    if plan.percent == 0 {
+    let what = match &plan.build {
+        Some(build) => format!("{what}, after {build}"),
+        None => what,
+    };
+    if plan.target.runs == Runs::Job {
+        format!("deploy {}{reference} to {}", plan.image.name(), plan.target.name())
+    } else if !plan.canary.is_empty() {
+        let shares: Vec<String> = plan.canary.iter().map(i64::to_string).collect();
+        format!("{what}, {} % of the traffic in turn", shares.join(", "))
+    } else if plan.percent == 0 {
         format!("{what}, tag {}, no traffic", plan.tag)
     } else {
         format!("{what}, {} % of the traffic", plan.percent)
     }
 }
 
+/// `traffic:` as a list: growing shares.
+fn canary(given: &given::Given<'_>) -> Result<Vec<i64>, Why> {
+    let Some(list) = given.value("traffic").and_then(Value::as_array) else { return Ok(Vec::new()) };
+    let shares: Option<Vec<i64>> = list.iter().map(|share| share.as_i64().filter(|share| (1..=100).contains(share))).collect();
+    let grows = |shares: &Vec<i64>| shares.windows(2).all(|pair| pair.first() < pair.last());
+    shares.filter(|shares| (1..=MOST_SHARES).contains(&shares.len()) && grows(shares)).ok_or_else(|| {
+        invalid(format!("`with.traffic` as a list holds 1 to {MOST_SHARES} percentages that grow, such as [10, 50, 100]"))
+    })
+}
+
+/// The operator's word on the container, if there is one, is the last.
+fn container(given: &given::Given<'_>, target: &Target) -> Result<Option<String>, Why> {
+    match (given.optional_text("container")?, target.container.as_deref()) {
+        (Some(asked), Some(set)) if asked != set => {
+            Err(Why::new("not-allowed", format!("the target lets only the container `{set}` be changed")))
+        }
+        (asked, set) => Ok(set.or(asked).map(str::to_owned)),
+    }
+}
+
 /// The part of names that tells one call from all others.
-fn short_hash(key: &str) -> String {
+pub(super) fn short_hash(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes())).chars().take(10).collect()
 }
 
@@ -189,6 +261,21 @@ mod tests {
             (json!({ "tag": "Pr" }), json!({}), "lower-case"),
             (json!({ "tag": "a".repeat(44) }), json!({}), "46"),
             (json!({ "traffic": 101 }), json!({}), "between 0 and 100"),
+            (json!({ "traffic": [10, 50, 100] }), json!({}), ""),
+            (json!({ "traffic": [50, 10] }), json!({}), "that grow"),
+            (json!({ "traffic": [0, 10] }), json!({}), "that grow"),
+            (json!({ "traffic": [] }), json!({}), "that grow"),
+            (json!({ "hold": "5m" }), json!({}), "list of shares"),
+            (json!({ "env": { "A": "1" } }), json!({ "env": ["A"] }), ""),
+            (json!({ "env": { "B": "1" } }), json!({ "env": ["A"] }), "does not allow the variable"),
+            (json!({ "env": { "PORT": "1" } }), json!({ "env": ["PORT"] }), "cannot be set"),
+            (json!({ "env": { "A": { "secret": "s" } } }), json!({ "env": ["A"] }), "does not allow the secret"),
+            (json!({ "env": { "A": { "secret": "s" } } }), json!({ "env": ["A"], "secrets": ["s"] }), ""),
+            (json!({ "container": "web" }), json!({ "container": "api" }), "only the container"),
+            (json!({ "build": { "trigger": "t" } }), json!({}), "does not offer builds"),
+            (json!({ "build": { "trigger": "t" } }), json!({ "builds": { "triggers": ["u"] } }), "not among"),
+            (json!({ "build": {} }), json!({ "builds": { "triggers": ["u"] } }), "no `source`"),
+            (json!({ "traffic": 10 }), json!({ "type": "cloud-run-job", "job": "j" }), "serves nothing"),
             (json!({ "health": { "path": "x" } }), json!({}), "one slash"),
             (json!({ "health": { "path": "//evil.dev/" } }), json!({}), "one slash"),
             (json!({ "health": { "path": "/ok", "status": 99 } }), json!({}), "between 100 and 599"),

@@ -9,45 +9,52 @@ use tokio::time::sleep;
 
 use crate::action::{Context, Failure, Outcome, STOPPED, Why};
 use crate::cloud_run::traffic::{self, Share};
-use crate::cloud_run::{Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
-use crate::http::{HttpError, Method, Request, Response};
-use crate::kinds::cloud_run_deploy::plan::{Health, Plan};
-use crate::kinds::cloud_run_deploy::{create, image};
+use crate::cloud_run::{self, Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
+use crate::kinds::cloud_run_deploy::plan::Plan;
+use crate::kinds::cloud_run_deploy::{build, create, image};
 
 /// Time kept for putting things back: a quarter of the step's, at most this.
 const RESERVE: Duration = Duration::from_secs(45);
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 const CONFLICTS: u32 = 6;
 /// Tries of the last attempt to put things back, over some six seconds.
 const PUT_BACK_TRIES: u32 = 8;
 /// The failure of a deploy that others overtook.
-const SUPERSEDED: &str = "superseded";
+pub(super) const SUPERSEDED: &str = "superseded";
 
 /// What a later attempt must know.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct State {
+pub(super) struct State {
+    /// The build, once it may have been started.
+    #[serde(default)]
+    build: Option<build::Begun>,
     /// What the image's name meant when the deploy began.
     digest: Option<String>,
     /// The allocation before the revision was made, saved before it is.
-    before: Option<Vec<Share>>,
+    pub(super) before: Option<Vec<Share>>,
+    /// The tag that made room.
+    #[serde(default)]
+    removed_tag: Option<String>,
     /// The operation that makes it.
     operation: Option<String>,
     /// The traffic may have been shifted.
-    shifting: bool,
+    pub(super) shifting: bool,
+    /// Index of the share that it is given.
+    #[serde(default)]
+    pub(super) share: usize,
     /// It has failed and is being put back.
     failing: Option<Why>,
 }
 
 /// One attempt.
 pub(super) struct Deploy<'a> {
-    context: &'a Context<'a>,
-    plan: &'a Plan,
-    api: Api<'a>,
-    state: State,
+    pub(super) context: &'a Context<'a>,
+    pub(super) plan: &'a Plan,
+    pub(super) api: Api<'a>,
+    pub(super) state: State,
     /// An earlier attempt may have asked for the shift.
-    shifted_before: bool,
+    pub(super) shifted_before: bool,
     /// The end of everything but putting back.
-    until: Instant,
+    pub(super) until: Instant,
 }
 
 impl<'a> Deploy<'a> {
@@ -72,6 +79,9 @@ impl<'a> Deploy<'a> {
             let digest = self.image().await?;
             let ended = self.shift(digest, String::new()).await;
             return self.settle(ended).await;
+        }
+        if self.state.before.is_none() {
+            self.check_time()?;
         }
         let stop = self.context.stop;
         let digest = tokio::select! {
@@ -113,12 +123,12 @@ impl<'a> Deploy<'a> {
         Ok(self.put_back(why).await)
     }
 
-    async fn save(&self) -> Result<(), Failure> {
+    pub(super) async fn save(&self) -> Result<(), Failure> {
         let saved = serde_json::to_value(&self.state).map_err(|error| Failure::last("invalid", error.to_string()))?;
         self.context.progress.save(saved).await
     }
 
-    fn stage(&self, name: &'static str, line: &str) {
+    pub(super) fn stage(&self, name: &'static str, line: &str) {
         self.context.progress.stage(name, line);
     }
 
@@ -127,11 +137,31 @@ impl<'a> Deploy<'a> {
         if let Some(digest) = self.state.digest.clone() {
             return Ok(digest);
         }
-        let digest = image::resolve(self.context, self.plan, self.until).await?;
+        let digest = match &self.plan.build {
+            Some(build) => self.built(build).await?,
+            None => image::resolve(self.context, self.plan, self.until).await?,
+        };
         self.state.digest = Some(digest.clone());
         self.save().await?;
-        self.stage("image resolved", &format!("{} is {digest}", self.plan.image.reference()));
+        let what = if self.plan.build.is_some() { "the image that was built" } else { self.plan.image.reference() };
+        self.stage("image resolved", &format!("{what} is {digest}"));
         Ok(digest)
+    }
+
+    /// The digest of what a build makes: started once, and waited for by whichever attempt comes.
+    async fn built(&mut self, build: &build::Build) -> Result<String, Failure> {
+        let cloud_build = build::CloudBuild::new(self.context, self.plan, build, self.until);
+        let id = match cloud_build.earlier(self.state.build.as_ref()).await? {
+            Some(id) => id,
+            None => {
+                self.state.build = Some(build::Begun { id: None });
+                self.save().await?;
+                cloud_build.start().await?
+            }
+        };
+        self.state.build = Some(build::Begun { id: Some(id.clone()) });
+        self.save().await?;
+        cloud_build.wait(&id).await
     }
 
     /// Makes the revision, unless an earlier attempt did.
@@ -148,9 +178,14 @@ impl<'a> Deploy<'a> {
                 return Ok(());
             }
             let service = self.api.service(self.until).await?;
-            let before = traffic::pinned(&service);
+            let mut before = traffic::pinned(&service);
             if self.plan.keep_tag {
-                self.plan.target.room_for(&before, &self.plan.tag)?;
+                let (plan, until) = (self.plan, self.until);
+                let removed = cloud_run::make_room(&self.api, &plan.target, &before, &plan.tag, until).await?;
+                if let Some(removed) = removed {
+                    before = traffic::without_tag(&before, &removed);
+                    self.state.removed_tag = Some(removed);
+                }
             }
             let change = create::change(&service, self.plan, &image, &before).map_err(|why| Failure::Final { why })?;
             self.state.before = Some(before);
@@ -160,6 +195,9 @@ impl<'a> Deploy<'a> {
                     self.state.operation = Some(operation);
                     self.save().await?;
                     self.stage("revision created", &self.plan.revision);
+                    if let Some(removed) = &self.state.removed_tag {
+                        self.stage("tag removed", &format!("{removed} made room for {}", self.plan.tag));
+                    }
                     return Ok(());
                 }
                 // The name follows from the call: whoever made it was this call.
@@ -222,7 +260,7 @@ impl<'a> Deploy<'a> {
 
     /// The address behind the revision's tag. It is gone if an earlier attempt shifted the traffic already and the tag was
     /// only for the time until then; the service's own address will do then.
-    async fn own_address(&self) -> Result<String, Failure> {
+    pub(super) async fn own_address(&self) -> Result<String, Failure> {
         let (revision, tag) = (&self.plan.revision, &self.plan.tag);
         let found = self.api.until(self.until, |service| {
             let written = traffic::read(service);
@@ -233,101 +271,7 @@ impl<'a> Deploy<'a> {
         found.await?.ok_or_else(|| Failure::last("not-ready", "The revision is ready, but its tag got no address in time"))
     }
 
-    async fn check_health(&self, health: &Health, address: &str) -> Result<(), Failure> {
-        let url = format!("{}{}", address.trim_end_matches('/'), health.path);
-        // Cloud Run takes the service's own address as audience, for the addresses of its tags too.
-        let audience = if self.plan.target.health_id_token {
-            Some(text(&self.api.service(self.until).await?, "uri").to_owned())
-        } else {
-            None
-        };
-        let mut last = String::new();
-        for attempt in 1..=health.attempts {
-            let deadline = self.until.min(Instant::now() + HEALTH_TIMEOUT);
-            let request = Request::to(Method::GET, &url, deadline).expect_any().cap(256 * 1024);
-            last = match self.ask(request, audience.as_deref()).await {
-                Ok(answer) if health.status.map_or((200..300).contains(&answer.status), |wanted| wanted == answer.status) => {
-                    self.stage("healthy", &format!("{} answered {}", health.path, answer.status));
-                    return Ok(());
-                }
-                Ok(answer) => format!("answered {}", answer.status),
-                // A long page is an answer too, but its status is not known to be right.
-                Err(error @ (HttpError::Refused(_) | HttpError::Invalid(_) | HttpError::Token(_))) => {
-                    return Err(error.into_failure("The revision's own address"));
-                }
-                Err(HttpError::Timeout) => "did not answer in time".into(),
-                Err(error) => error.to_string(),
-            };
-            if attempt == health.attempts || self.until.saturating_duration_since(Instant::now()) < health.every {
-                last = format!("{last} ({attempt} attempts)");
-                break;
-            }
-            sleep(health.every).await;
-        }
-        let wanted = health.status.map_or_else(|| "2xx".to_owned(), |status| status.to_string());
-        Err(Failure::last("unhealthy", format!("The new revision is not healthy: {} {last}, wanted {wanted}", health.path)))
-    }
-
-    async fn ask(&self, request: Request, audience: Option<&str>) -> Result<Response, HttpError> {
-        let clients = self.context.clients;
-        match audience {
-            None => clients.http.send(request).await,
-            Some(audience) => {
-                let account = self.plan.target.deploy_as.as_deref();
-                clients.google.send_with_id_token(account, audience, request).await
-            }
-        }
-    }
-
-    /// Gives the revision its traffic, checks that it has it, and reports.
-    async fn shift(&mut self, digest: String, address: String) -> Result<Outcome, Failure> {
-        if self.plan.percent == 0 {
-            return Ok(self.outcome(digest, address));
-        }
-        if !self.state.shifting {
-            self.state.shifting = true;
-            self.save().await?;
-        }
-        // From here on the traffic may have moved: the whole time that is left is for seeing it through, unless nobody comes
-        // after us to put things back.
-        let until = if self.context.is_last { self.until } else { self.context.deadline };
-        if let Some(operation) = self.api.change_traffic(until, |service| self.shifted(service)).await? {
-            self.api.wait(&operation, until).await?;
-        }
-        let settled = self.api.until(until, |service| {
-            let moving = service.get("reconciling").and_then(Value::as_bool).unwrap_or(false);
-            let there = traffic::routed(service, &self.plan.revision) >= self.plan.percent;
-            (there && !moving).then(|| text(service, "uri").to_owned())
-        });
-        match settled.await? {
-            Some(address) => {
-                self.stage("traffic shifted", &format!("{} has {} %", self.plan.revision, self.plan.percent));
-                Ok(self.outcome(digest, address))
-            }
-            None => Err(Failure::retry("timeout", "The traffic was not shifted in time; another attempt goes on from here")),
-        }
-    }
-
-    /// The new allocation, or `None` if it is there already.
-    fn shifted(&self, service: &Value) -> Result<Option<Value>, Failure> {
-        let (revision, tag) = (self.plan.revision.as_str(), self.plan.tag.as_str());
-        let now = traffic::read(service);
-        if traffic::percent_of(&now, revision) == self.plan.percent
-            && (self.plan.keep_tag || !traffic::has_candidate(&now, revision, tag))
-        {
-            return Ok(None);
-        }
-        let before = self.state.before.as_deref().unwrap_or_default();
-        let moved = self.shifted_before && traffic::weights(&now) != traffic::weights(before);
-        if moved || !traffic::has_candidate(&now, revision, tag) {
-            // Putting an older revision over what somebody chose since would be worse than not finishing.
-            let message = "Somebody else moved the traffic of the service while this deploy was under way; it was left alone";
-            return Err(Failure::last(SUPERSEDED, message));
-        }
-        Ok(Some(traffic::write(&traffic::shifted(&now, revision, self.plan.percent, tag, self.plan.keep_tag))))
-    }
-
-    fn outcome(&self, digest: String, address: String) -> Outcome {
+    pub(super) fn outcome(&self, digest: String, address: String) -> Outcome {
         let before = self.state.before.as_deref().unwrap_or_default();
         let summary = match self.plan.percent {
             0 => format!("{} is at {address}", self.plan.revision),
@@ -338,6 +282,7 @@ impl<'a> Deploy<'a> {
             "revision": self.plan.revision,
             "previous_revision": traffic::main_revision(before),
             "digest": digest,
+            "removed_tag": self.state.removed_tag,
             "rolled_back": false,
         });
         Outcome { outputs, summary, url: Some(address) }
@@ -399,7 +344,7 @@ impl<'a> Deploy<'a> {
     }
 }
 
-fn stopped() -> Failure {
+pub(super) fn stopped() -> Failure {
     Failure::last(STOPPED, "It was stopped before it got traffic: its run is no longer wanted")
 }
 

@@ -57,6 +57,7 @@ impl CloudRun {
                 parameters(request, &[])?;
                 self.get_revision(&format!("{parent}/services/{service}"), revision)
             }
+            (_, ["jobs", job, rest @ ..]) => self.answer_job(request, &format!("{parent}/jobs/{job}"), rest, &by),
             ("GET", ["operations", id]) => {
                 parameters(request, &[])?;
                 self.get_operation(&format!("{parent}/operations/{id}"))
@@ -170,6 +171,9 @@ impl CloudRun {
     }
 
     fn get_operation(&self, name: &str) -> Result<Value, Refusal> {
+        if let Some(operation) = self.job_operation(name) {
+            return Ok(operation);
+        }
         let mut state = lock(&self.state);
         state.look(|operation| operation.name == name);
         state.settle(&self.ledger);
@@ -179,6 +183,9 @@ impl CloudRun {
 
     async fn wait(&self, request: &Request, name: &str) -> Result<Value, Refusal> {
         let timeout = wait_timeout(&request.body)?;
+        if let Some(operation) = self.job_operation(name) {
+            return Ok(operation);
+        }
         // Waiting is best effort: with looks left it returns early and unfinished.
         let pause = {
             let mut state = lock(&self.state);
@@ -253,12 +260,12 @@ fn share_of(statuses: &[Value], number: u64) -> Option<String> {
     None
 }
 
-fn not_found(kind: &str, name: &str) -> Refusal {
+pub(super) fn not_found(kind: &str, name: &str) -> Refusal {
     let short = name.rsplit('/').next().unwrap_or(name);
     Refusal::new(404, format!("Resource '{short}' of kind '{kind}' was not found."))
 }
 
-fn parameters(request: &Request, known: &[&str]) -> Result<(), Refusal> {
+pub(super) fn parameters(request: &Request, known: &[&str]) -> Result<(), Refusal> {
     let unknown = |name: &str| !known.contains(&name) && !COMMON_PARAMETERS.contains(&name);
     match request.query.iter().find(|(name, _)| unknown(name)) {
         Some((name, _)) => {

@@ -71,12 +71,17 @@ impl From<Violation> for Refusal {
 
 /// Reads a request body as a Service.
 pub(super) fn service_body(bytes: &[u8]) -> Result<Map<String, Value>, Refusal> {
+    body(bytes, "Service")
+}
+
+/// Reads a request body as a message.
+pub(super) fn body(bytes: &[u8], message: &str) -> Result<Map<String, Value>, Refusal> {
     let value: Value =
         serde_json::from_slice(bytes).map_err(|error| Refusal::new(400, format!("Invalid JSON payload received. {error}")))?;
     let Value::Object(body) = value else {
         return Err(Refusal::new(400, "Invalid JSON payload received. Root element must be a message."));
     };
-    SHAPES.check("Service", &body)?;
+    SHAPES.check(message, &body)?;
     Ok(body)
 }
 
@@ -205,7 +210,7 @@ pub(super) fn dns_label(text: &str) -> bool {
     text.len() <= 63 && text.starts_with(|c: char| c.is_ascii_lowercase()) && !text.ends_with('-') && text.chars().all(inner)
 }
 
-fn containers(template: &Map<String, Value>) -> Result<(), Refusal> {
+pub(super) fn containers(template: &Map<String, Value>) -> Result<(), Refusal> {
     let list = |holder: &Map<String, Value>, key: &str| holder.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let containers = list(template, "containers");
@@ -216,7 +221,9 @@ fn containers(template: &Map<String, Value>) -> Result<(), Refusal> {
     }
     let names: Vec<String> = containers.iter().map(|container| text(container, "name")).collect();
     let ingress = containers.iter().filter(|container| container.get("ports").is_some()).count();
-    if ingress > 1 || (containers.len() > 1 && ingress != 1) {
+    // Jobs serve nothing, so theirs need none.
+    let serves = !template.contains_key("maxRetries");
+    if ingress > 1 || (serves && containers.len() > 1 && ingress != 1) {
         return Err(Refusal::invalid(field, "exactly one container must have a port."));
     }
     for (index, container) in containers.iter().enumerate() {

@@ -6,6 +6,7 @@
 
 mod api;
 mod check;
+mod jobs;
 mod patch;
 mod state;
 mod traffic;
@@ -16,6 +17,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 pub use self::check::shapes;
+pub use self::jobs::Course as JobCourse;
+use self::jobs::Jobs;
 use self::state::{Ending, Health, State};
 use super::ledger::{Ledger, lock};
 use super::tokens::Tokens;
@@ -31,6 +34,7 @@ pub struct CloudRun {
     tokens: Tokens,
     ledger: Ledger,
     state: Mutex<State>,
+    jobs: Mutex<Jobs>,
     scenario: Mutex<Scenario>,
     images: Mutex<Option<Arc<ResolveImage>>>,
     id_tokens: Mutex<Option<Arc<CheckIdToken>>>,
@@ -58,6 +62,7 @@ impl CloudRun {
             tokens,
             ledger: ledger.clone(),
             state: Mutex::new(State { base: base.to_owned(), ..State::default() }),
+            jobs: Mutex::default(),
             scenario: Mutex::new(Scenario {
                 conflicts: 0,
                 ending: Ending::Success,
