@@ -85,6 +85,9 @@ pub struct Origin {
     pub sha: Option<String>,
     /// Issue or pull request the event is about.
     pub number: Option<u64>,
+    /// Who caused the event: a GitHub login or the id of a Slack user, where the event names one.
+    #[serde(default)]
+    pub actor: Option<String>,
     /// Comment the event is about, of the issue or pull request.
     #[serde(default)]
     pub comment: Option<u64>,
@@ -152,6 +155,23 @@ pub struct Context<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     /// Says when the run is no longer wanted. An action that can put things back does so and fails with [`STOPPED`]; others go on.
     pub stop: &'a Stop,
+    /// How long ago the step first began, by the store's clock: it goes on while the step waits and over restarts.
+    pub waited: Duration,
+    /// What a person said to the question that the step asks.
+    pub answer: Option<&'a Answer>,
+}
+
+/// What a person said to a run that asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Yes or no.
+    pub approved: bool,
+    /// Where it was said: `api`, `slack`, `github`.
+    pub via: String,
+    /// Who said it, in the words of that place: a login, a user's id.
+    pub by: String,
+    /// What they added.
+    pub comment: Option<String>,
 }
 
 /// `code` of a step that ended early because its run was no longer wanted, with nothing left of it.
@@ -241,6 +261,14 @@ pub enum Failure {
         /// Why.
         why: Why,
     },
+    /// Nothing went wrong: what the step waits for is not there yet. It counts as no attempt; the run is parked, and the step runs again
+    /// with what it saved, now or in another process.
+    NotYet {
+        /// When to look again.
+        after: Duration,
+        /// What is waited for.
+        why: Why,
+    },
 }
 
 impl Failure {
@@ -257,7 +285,7 @@ impl Failure {
     /// The reason, whichever it is.
     pub fn why(&self) -> &Why {
         match self {
-            Self::Retry { why, .. } | Self::Final { why } => why,
+            Self::Retry { why, .. } | Self::Final { why } | Self::NotYet { why, .. } => why,
         }
     }
 }
@@ -275,6 +303,11 @@ pub trait Action: Send + Sync {
     fn exclusive(&self, call: &Call) -> Option<String> {
         let target = call.params.get("target").and_then(Value::as_str)?;
         (self.spec().class == Class::Deploy).then(|| target.to_owned())
+    }
+
+    /// May its step wait for longer than its deadline, parked in between ([`Failure::NotYet`])? Then nobody can wait for a reply.
+    fn waits(&self) -> bool {
+        false
     }
 
     /// Makes the effect, or goes on with it where an earlier attempt stopped.

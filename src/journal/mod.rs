@@ -8,13 +8,14 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use declic_actions::action::Answer;
 use serde_json::Value;
 
 use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use record::{
     Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, RunRecord, Selection, StepRecord, Written,
+    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Written,
 };
 
 /// The store could not do it. Never the sender's fault: the answer is a 503.
@@ -123,6 +124,9 @@ pub trait Journal: Send + Sync {
 
     /// Ends a run that has not begun, or asks it to stop. True if it is over.
     async fn cancel(&self, run: &str) -> Result<bool, LedgerError>;
+
+    /// Keeps what a person says to a step that asks, and has its run come at once. The first answer counts, later ones are refused.
+    async fn answer(&self, run: &str, place: Place, answer: Answer) -> Result<(), LedgerError>;
 
     /// The runs that failed for good, oldest first.
     async fn dead(&self, selection: Selection) -> Result<Vec<String>, JournalError>;

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use declic_actions::action::{Action, Clients, Context, Failure, Intent, Outcome, Progress, Stop};
+use declic_actions::action::{Action, Answer, Clients, Context, Failure, Intent, Outcome, Progress, Stop};
 use declic_actions::secret::Secret;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -30,6 +30,9 @@ pub(super) struct Attempt<'a> {
     pub secrets: &'a BTreeMap<String, Secret>,
     pub progress: &'a Keeper<'a>,
     pub stop: &'a Stop,
+    /// Since the step first began, by the store's clock.
+    pub waited: Duration,
+    pub answer: Option<&'a Answer>,
 }
 
 /// What an attempt came to.
@@ -67,6 +70,8 @@ impl Attempt<'_> {
             progress: self.progress,
             secrets: self.secrets,
             stop: self.stop,
+            waited: self.waited,
+            answer: self.answer,
         };
         // An earlier attempt may have had its effect without knowing: its answer was lost, its time was up, its process died.
         if self.number > 1 {

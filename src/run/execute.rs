@@ -1,6 +1,7 @@
 //! One claimed run: step after step until it is over, waits, is taken away, or the process is told to stop.
 
 mod begin;
+mod park;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +44,9 @@ pub(super) struct Execution {
     respond_to: Option<Secret>,
     /// When `timeout:` of the rule is over.
     deadline: Option<Instant>,
+    /// How long ago the run had first started when it was claimed.
+    age: Duration,
+    claimed: Instant,
     stop: bool,
     told: Told,
 }
@@ -106,7 +110,21 @@ impl Execution {
         let respond_to = shared.respond_to(&delivery);
         let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
         let stop = run.covered_by.is_some() || run.cancelled;
-        Ok(Some(Self { shared: Arc::clone(shared), held, draining, run, steps, rule, event, respond_to, deadline, stop, told }))
+        Ok(Some(Self {
+            shared: Arc::clone(shared),
+            held,
+            draining,
+            run,
+            steps,
+            rule,
+            event,
+            respond_to,
+            deadline,
+            age,
+            claimed: Instant::now(),
+            stop,
+            told,
+        }))
     }
 
     async fn go_on(mut self) -> Result<(), LedgerError> {
@@ -183,12 +201,16 @@ impl Execution {
         let record = self.record(place);
         let number = record.map_or(0, |record| record.attempts.len()) + 1;
         let earlier = record.map_or(0, |record| made(record, self.run.round));
+        let parked = record.is_some_and(|record| record.state == StepState::Waiting && record.why.is_some());
         let saved = record.and_then(|record| record.saved.clone());
+        let answer = record.and_then(|record| record.answer.clone());
         if let Some(turn) = self.begin(place, step, action, &intent).await? {
             return Ok(turn);
         }
         let told = self.told.clone().step(shown(&label(step), place));
-        told.say("started", step.name.clone().unwrap_or_else(|| intent.summary.clone()));
+        // One that looks once more whether what it waits for is there says so only to those who want to know.
+        let level = if parked { Level::DEBUG } else { Level::INFO };
+        told.say_as(level, "started", step.name.clone().unwrap_or_else(|| intent.summary.clone()));
         let mut secrets = reading::secrets(action, &intent.call, &self.shared.secrets);
         if let Some(address) = self.respond_to.as_ref().filter(|_| action.spec().name.starts_with("slack/")) {
             secrets.insert(RESPONSE_URL.to_owned(), address.clone());
@@ -208,6 +230,8 @@ impl Execution {
             secrets: &secrets,
             progress: &Keeper { journal: self.shared.journal.as_ref(), lease: &self.held.lease, place, told: &told },
             stop: &stop,
+            waited: self.waited(place),
+            answer: answer.as_ref(),
         };
         let came = tokio::select! {
             came = attempt.make() => came,
@@ -279,10 +303,13 @@ impl Execution {
             }
             Failure::Final { why } => return self.end(place, step, StepEnd::Failed { why }).await,
             // What a deploy has begun is seen through; anything else is not tried again for nobody.
-            Failure::Retry { why, .. } if self.stop && place.phase == Phase::Steps && self.is_plain(step) => {
+            Failure::Retry { why, .. } | Failure::NotYet { why, .. }
+                if self.stop && place.phase == Phase::Steps && self.is_plain(step) =>
+            {
                 let why = Why::new(STOPPED, format!("no further attempt, its run is no longer wanted: {}", why.message));
                 return self.end(place, step, StepEnd::Skipped { why }).await;
             }
+            Failure::NotYet { after, why } => return self.park(place, step, after, why).await,
             Failure::Retry { after, why } => (after, why),
         };
         // The one that just failed is still open in the journal, so it is not among those made.

@@ -67,6 +67,7 @@ pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, p
         repository: event.repository().map(str::to_owned),
         sha: at("/sha").or_else(|| at("/head/sha")).and_then(Value::as_str).map(str::to_owned),
         number: at("/number").and_then(Value::as_u64),
+        actor: event.actor.get("login").or_else(|| at("/user/id")).and_then(Value::as_str).map(str::to_owned),
         comment: at("/comment_id").and_then(Value::as_u64),
         run_url: public_url.map(|url| format!("{url}/runs/{}", run.id)),
     }

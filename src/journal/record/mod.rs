@@ -5,7 +5,7 @@ pub mod state;
 mod work;
 
 use bytes::Bytes;
-use declic_actions::action::{Intent, Outcome, Why};
+use declic_actions::action::{Answer, Intent, Outcome, Why};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -226,8 +226,10 @@ pub struct StepRecord {
     pub saved: Option<Value>,
     /// How it ended well.
     pub outcome: Option<Outcome>,
-    /// Why it failed or was skipped.
+    /// Why it failed or was skipped, or what it waits for.
     pub why: Option<Why>,
+    /// What a person said to it, if it asks.
+    pub answer: Option<Answer>,
     /// When it began.
     pub started_at: Option<Timestamp>,
     /// When it ended.

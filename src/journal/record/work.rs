@@ -178,6 +178,15 @@ pub enum Change {
         /// How long at most.
         after: Duration,
     },
+    /// What the open attempt waits for is not there yet. The attempt is as if it had not been made; the run is given back and comes again.
+    Parked {
+        /// Which step.
+        place: Place,
+        /// What it waits for.
+        why: Why,
+        /// How long, by the store's clock. Not at all if somebody answered meanwhile.
+        after: Duration,
+    },
     /// Something newer was done: the run is asked to stop.
     Covered {
         /// By which run.

@@ -8,7 +8,8 @@ use super::identity;
 use super::rows::word;
 use super::writer::{Fault, Session};
 use crate::journal::LedgerError;
-use crate::journal::record::{DeliveryState, RunState, Selection};
+use crate::journal::record::{DeliveryState, Place, RunState, Selection};
+use declic_actions::action::Answer;
 
 /// The run is queued again at the step that failed, marked as started by hand.
 pub(super) fn retry(session: &Session<'_>, id: &str) -> Result<(), Fault> {
@@ -98,6 +99,27 @@ pub(super) fn replay(session: &Session<'_>, id: &str) -> Result<String, Fault> {
         )?
         .execute(params![old, number])?;
     Ok(identity::delivery(number))
+}
+
+/// Keeps what a person said to a step that asks. The first answer counts; its run comes now.
+pub(super) fn answer(session: &Session<'_>, id: &str, place: Place, answer: &Answer) -> Result<(), Fault> {
+    let (run, _, state) = find(session, id)?;
+    let connection = session.connection;
+    let taken = connection
+        .prepare_cached(
+            "UPDATE steps SET answer = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4
+               AND state IN ('running', 'waiting') AND answer IS NULL",
+        )?
+        .execute(params![run, place.round, place.phase.word(), place.index, serde_json::to_string(answer)?])?;
+    if taken == 0 {
+        return Err(refused(format!("{id} waits for no answer any more")));
+    }
+    if state == RunState::Waiting {
+        connection
+            .prepare_cached("UPDATE runs SET next_at = min(next_at, ?2) WHERE seq = ?1")?
+            .execute(params![run, session.now.0])?;
+    }
+    Ok(())
 }
 
 fn find(session: &Session<'_>, id: &str) -> Result<(i64, i64, RunState), Fault> {

@@ -122,7 +122,7 @@ pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Re
         .execute(params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
     connection
         .prepare_cached(
-            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, finished_at = NULL, exclusive = NULL,
+            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, answer = NULL, started_at = NULL, finished_at = NULL, exclusive = NULL,
                 saved = CASE (SELECT a.state FROM attempts a WHERE a.run = ?1 AND a.step_round = 0 AND a.phase = 'steps'
                                AND a.step = steps.number ORDER BY a.number DESC LIMIT 1) WHEN ?4 THEN NULL ELSE saved END
              WHERE run = ?1 AND round = 0 AND phase = 'steps' AND (state = ?3 OR (state = ?5 AND ?6))

@@ -53,6 +53,10 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
                 held.waits_for(exclusive)?;
                 given_back = true;
             }
+            Change::Parked { place, why, after } => {
+                held.parked(*place, &serde_json::to_string(why)?, session.now.after(*after).0)?;
+                given_back = true;
+            }
             Change::Covered { by, note } => held.covered(by, note)?,
             Change::Released => {
                 held.give_back(RunState::Waiting, session.now.0)?;
@@ -186,6 +190,25 @@ impl Held<'_> {
             exclusive::give_back(self.session, &name, self.run, self.delivery, to == StepState::Succeeded)?;
         }
         self.got_on()
+    }
+
+    /// The open attempt goes as if it had not been: somebody who waits for a day would leave thousands of them.
+    fn parked(&self, place: Place, why: &str, next_at: i64) -> Result<(), Fault> {
+        self.step_to(place, StepState::Waiting)?;
+        let Place { round, phase, index } = place;
+        let connection = self.session.connection;
+        connection
+            .prepare_cached(
+                "DELETE FROM attempts WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 AND state = 'open'",
+            )?
+            .execute(params![self.run, round, phase.word(), index])?;
+        let answered: bool = connection
+            .prepare_cached(
+                "UPDATE steps SET why = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 RETURNING answer IS NOT NULL",
+            )?
+            .query_row(params![self.run, round, phase.word(), index, why], |row| row.get(0))?;
+        self.got_on()?;
+        self.give_back(RunState::Waiting, if answered { self.session.now.0 } else { next_at })
     }
 
     fn finished(&self, state: RunState, failure: Option<&RunFailure>) -> Result<(), Fault> {

@@ -22,13 +22,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use declic_actions::action::Answer;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use super::crash::Faults;
 use super::record::{
     Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, RunRecord, Selection, StepRecord, Subject, Written,
+    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Subject, Written,
 };
 use super::{Journal, JournalError, LedgerError};
 use crate::clock::Timestamp;
@@ -290,6 +291,11 @@ impl Journal for Sqlite {
     async fn cancel(&self, run: &str) -> Result<bool, LedgerError> {
         let run = run.to_owned();
         self.desk().submit(Durability::Full, move |session| by_hand::cancel(session, &run)).await
+    }
+
+    async fn answer(&self, run: &str, place: Place, answer: Answer) -> Result<(), LedgerError> {
+        let run = run.to_owned();
+        self.desk().submit(Durability::Full, move |session| by_hand::answer(session, &run, place, &answer)).await
     }
 
     async fn dead(&self, selection: Selection) -> Result<Vec<String>, JournalError> {

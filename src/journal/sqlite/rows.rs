@@ -24,7 +24,7 @@ pub(super) const RUN_RECORD: &str = "r.delivery, r.number, r.rule, r.owner, r.pl
     (SELECT o.delivery FROM runs o WHERE o.seq = r.covered_by), (SELECT o.number FROM runs o WHERE o.seq = r.covered_by), r.cancelled, r.by_hand, r.note";
 /// What [`step_record`] reads.
 pub(super) const STEP_RECORD: &str =
-    "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at";
+    "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at, answer";
 /// What [`attempt_record`] reads.
 pub(super) const ATTEMPT_RECORD: &str = "step_round, phase, step, number, round, worker, state, why, started_at, finished_at";
 
@@ -108,6 +108,7 @@ pub(super) fn step_record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
         saved: json(row, 8)?,
         outcome: json(row, 9)?,
         why: json(row, 10)?,
+        answer: json(row, 13)?,
         started_at: moment(row, 11)?,
         finished_at: moment(row, 12)?,
         attempts: Vec::new(),

@@ -159,6 +159,8 @@ const MIGRATIONS: &[&str] = &[
         subject TEXT NOT NULL,
         outcome TEXT
      );",
+    // What people answer to steps that ask.
+    "ALTER TABLE steps ADD COLUMN answer TEXT;",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

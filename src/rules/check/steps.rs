@@ -25,6 +25,9 @@ const ONCE: Retry = Retry { attempts: 1, wait: Duration::from_secs(1), max_wait:
 /// More attempts than that are a loop.
 const MOST_ATTEMPTS: i64 = 20;
 
+/// A step that is parked until something happens takes this long, as far as a reply is concerned.
+const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
+
 /// A list of steps after checking.
 pub struct Block {
     /// The steps, without those at fault.
@@ -81,7 +84,8 @@ impl Checker<'_> {
         };
         let (with, response) = self.with(find("with"), node, spec, &scope);
         let timeout = timeout.unwrap_or(spec.deadline);
-        block.longest = block.longest.saturating_add(timeout.saturating_mul(retry.attempts));
+        let longest = if waits(spec) { LONGEST_WAIT } else { timeout };
+        block.longest = block.longest.saturating_add(longest.saturating_mul(retry.attempts));
         if spec.class == Class::Deploy && block.deploys.is_none() {
             block.deploys = Some(find("uses").map_or(node.span.clone(), |entry| entry.value.span.clone()));
         }
@@ -251,6 +255,10 @@ impl Checker<'_> {
         }
         (whole.then(|| folded_object(fields)), response)
     }
+}
+
+fn waits(spec: &Spec) -> bool {
+    declic_actions::kinds::find(spec.name).is_some_and(|action| action.waits())
 }
 
 /// The outputs of an action; what it answers is as the step declares it.

@@ -261,6 +261,7 @@ impl Player<'_> {
                 sha,
                 number: self.event.event.get("number").and_then(Value::as_u64),
                 comment: self.event.event.get("comment_id").and_then(Value::as_u64),
+                actor: text(&self.event.actor, "login"),
                 run_url: None,
             },
         };

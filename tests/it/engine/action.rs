@@ -29,6 +29,8 @@ pub enum Act {
     Hangs,
     /// Falls over.
     Panics,
+    /// What it waits for is not there yet; it saves how often it looked.
+    NotYet(Duration),
     /// Takes a while and makes the effect.
     Takes(Duration),
 }
@@ -45,6 +47,8 @@ pub struct Record {
     pub most: usize,
     /// (effect, attempt, saved, all other parameters) of every call of `run`.
     pub calls: Vec<(String, u32, Option<Value>, Value)>,
+    /// How long its step had waited, at every look that came too early.
+    pub waited: Vec<Duration>,
     /// Effects that `find` was asked for.
     pub sought: Vec<String>,
 }
@@ -181,6 +185,12 @@ impl Action for Do {
             }
             Act::Hangs => std::future::pending().await,
             Act::Panics => panic!("scripted"),
+            Act::NotYet(after) => {
+                let looks = context.saved.as_ref().and_then(Value::as_u64).unwrap_or(0) + 1;
+                context.progress.save(json!(looks)).await?;
+                self.record().waited.push(context.waited);
+                Err(Failure::NotYet { after, why: Why::new("waiting", format!("look {looks}: not yet")) })
+            }
             Act::Takes(time) => {
                 tokio::time::sleep(time).await;
                 Ok(self.effect(intent))

@@ -2,6 +2,7 @@
 
 mod action;
 mod crashes;
+mod parked;
 mod revival;
 mod runs;
 mod stopping;

@@ -132,7 +132,7 @@ async fn each_class_of_failure_of_the_api_is_told_apart() {
         assert_eq!(code(&result), expected, "{status}: {result:?}");
         let asked = match result.unwrap_err() {
             Failure::Retry { after, .. } => after,
-            Failure::Final { .. } => None,
+            Failure::Final { .. } | Failure::NotYet { .. } => None,
         };
         assert_eq!(asked, after.map(Duration::from_secs), "{status}");
         assert!(created(&actor).is_empty());

@@ -9,7 +9,7 @@ use declic::demo::stand_ins::github::TOKEN;
 use declic::demo::stand_ins::identity::DEFAULT_ACCOUNT;
 use declic::demo::stand_ins::server::Running;
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
-use declic_actions::action::{Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Stop, Why};
+use declic_actions::action::{Answer, Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Stop, Why};
 use declic_actions::github::{GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
@@ -101,6 +101,10 @@ pub struct Actor {
     pub apis: Running<GoogleApis>,
     pub clients: Clients,
     pub secrets: BTreeMap<String, Secret>,
+    /// How long ago the step began.
+    pub waited: Duration,
+    /// What a person said.
+    pub answer: Option<Answer>,
     /// Whether the run is still wanted.
     pub stop: Stop,
     pub target: Option<Value>,
@@ -164,6 +168,8 @@ impl Actor {
             clients: Clients { http, google, github },
             secrets: BTreeMap::new(),
             stop: Stop::never(),
+            waited: Duration::ZERO,
+            answer: None,
             target: None,
             connection: None,
             origin,
@@ -223,6 +229,8 @@ impl Actor {
             progress,
             secrets: &self.secrets,
             stop: &self.stop,
+            waited: self.waited,
+            answer: self.answer.as_ref(),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn resolve(context: &Context<'_>, plan: &Plan, until: Instant) 
                     context.progress.stage(WAITING, &format!("{image} is not in the registry yet; waiting up to {left} s more"));
                 }
             }
-            Err(failure @ Failure::Final { .. }) => return Err(failure),
+            Err(failure @ (Failure::Final { .. } | Failure::NotYet { .. })) => return Err(failure),
             Err(failure) if failed >= FAILED_LOOKS || Instant::now() >= patience => return Err(failure),
             Err(Failure::Retry { after, why }) => {
                 failed += 1;

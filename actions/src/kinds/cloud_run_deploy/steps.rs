@@ -313,7 +313,7 @@ impl<'a> Deploy<'a> {
                 why.message = format!("{}. Putting the traffic back is not done yet: {}", why.message, problem.message);
                 Failure::Retry { after, why }
             }
-            Err(Failure::Final { why: problem }) => {
+            Err(Failure::Final { why: problem } | Failure::NotYet { why: problem, .. }) => {
                 why.message = format!("{}. Putting the traffic back failed as well: {}", why.message, problem.message);
                 Failure::Final { why }
             }
