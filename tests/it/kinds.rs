@@ -14,4 +14,5 @@ mod jobs;
 mod request;
 mod slack;
 mod traffic;
+mod waiting;
 mod x;

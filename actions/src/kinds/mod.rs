@@ -20,9 +20,11 @@ pub mod github_pull_request;
 pub mod github_react;
 pub mod github_status;
 pub mod http_request;
+pub mod log;
 pub mod pubsub_publish;
 pub mod slack_post;
 pub mod slack_respond;
+pub mod wait_until;
 pub mod x_post;
 
 use crate::action::Action;
@@ -48,6 +50,8 @@ pub static ALL: &[&dyn Action] = &[
     &pubsub_publish::PubsubPublish,
     &http_request::HttpRequest,
     &dialogflow_fulfill::DialogflowFulfill,
+    &wait_until::WaitUntil,
+    &log::Log,
 ];
 
 /// The action of that name, as in `uses:`.

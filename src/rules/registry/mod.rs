@@ -170,6 +170,7 @@ pub fn kind_of_partner(action: &str) -> Option<&'static str> {
         ("http", "http"),
         ("pubsub", "pubsub"),
         ("slack", "slack"),
+        ("wait", "http"),
         ("x", "x"),
     ];
     let service = action.split_once('/')?.0;
