@@ -2,6 +2,7 @@
 
 mod begin;
 mod park;
+mod settle;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::observe::Told;
 use super::plan::{Next, POISON, Standing, called, made};
 use super::shared::Shared;
 use super::waiting::Known;
-use super::{reading, reply, retry};
+use super::{reading, reply};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{
@@ -288,85 +289,6 @@ impl Execution {
         let key = call_key(&self.run, place, self.record(place));
         let call = reading::call(step, key, &environment, &self.shared.offer, origin)?;
         action.prepare(call).map(Some)
-    }
-
-    /// Writes what an attempt came to, and decides about another one.
-    async fn settle(&mut self, place: Place, step: &Step, came: Came) -> Result<Turn, LedgerError> {
-        let failure = match came {
-            Came::Done(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: false }).await,
-            Came::Found(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: true }).await,
-            Came::Failed(failure) => failure,
-        };
-        let (after, mut why) = match failure {
-            Failure::Final { why } if self.stop && why.code == STOPPED => {
-                return self.end(place, step, StepEnd::Skipped { why }).await;
-            }
-            Failure::Final { why } => return self.end(place, step, StepEnd::Failed { why }).await,
-            // What a deploy has begun is seen through; anything else is not tried again for nobody.
-            Failure::Retry { why, .. } | Failure::NotYet { why, .. }
-                if self.stop && place.phase == Phase::Steps && self.is_plain(step) =>
-            {
-                let why = Why::new(STOPPED, format!("no further attempt, its run is no longer wanted: {}", why.message));
-                return self.end(place, step, StepEnd::Skipped { why }).await;
-            }
-            Failure::NotYet { after, why } => return self.park(place, step, after, why).await,
-            Failure::Retry { after, why } => (after, why),
-        };
-        // The one that just failed is still open in the journal, so it is not among those made.
-        let failures = self.record(place).map_or(0, |record| made(record, self.run.round)) + 1;
-        let wait = retry::wait(&step.retry, failures, after, rand::random());
-        let in_time = |wait: &Duration| {
-            place.phase != Phase::Steps || self.deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
-        };
-        let Some(wait) = wait.filter(in_time) else {
-            if failures > 1 {
-                why.message = format!("{} (after {failures} attempts)", why.message);
-            }
-            // As one that could be tried again: what came of it is not decided.
-            let last = Change::Retrying { place, state: AttemptState::Retry, why: why.clone() };
-            return self.end_after(vec![last], place, step, StepEnd::Failed { why }).await;
-        };
-        self.count(step, "retried");
-        let line = format!("{}; next attempt in {}", why.message, seconds(wait));
-        let retrying = Change::Retrying { place, state: AttemptState::Retry, why };
-        self.write(vec![retrying, Change::Waits { after: wait }]).await?;
-        self.told.clone().step(shown(&label(step), place)).say_as(Level::WARN, "retrying", line);
-        Ok(Turn::GivenBack)
-    }
-
-    /// Ends a step without another attempt.
-    async fn give_up(&mut self, place: Place, step: &Step, why: Why) -> Result<Turn, LedgerError> {
-        let before = self.record(place).and_then(interrupted).into_iter().collect();
-        self.end_after(before, place, step, StepEnd::Failed { why }).await
-    }
-
-    async fn end(&mut self, place: Place, step: &Step, end: StepEnd) -> Result<Turn, LedgerError> {
-        self.end_after(Vec::new(), place, step, end).await
-    }
-
-    async fn end_after(
-        &mut self,
-        mut changes: Vec<Change>,
-        place: Place,
-        step: &Step,
-        end: StepEnd,
-    ) -> Result<Turn, LedgerError> {
-        let level = if matches!(end, StepEnd::Failed { .. }) { Level::ERROR } else { Level::INFO };
-        let (name, counted, line) = match &end {
-            StepEnd::Succeeded { outcome, found: false } => ("succeeded", "succeeded", outcome.summary.clone()),
-            StepEnd::Succeeded { outcome, found: true } => {
-                ("succeeded", "found", format!("{} (it was there already)", outcome.summary))
-            }
-            StepEnd::Failed { why } => ("failed", "failed", why.message.clone()),
-            StepEnd::Skipped { why } => ("skipped", "skipped", why.message.clone()),
-        };
-        let label = label(step);
-        let shown = shown(&label, place);
-        changes.push(Change::Ended { place, label, end });
-        self.write(changes).await?;
-        self.count(step, counted);
-        self.told.clone().step(shown).say_as(level, name, line);
-        Ok(Turn::Next)
     }
 
     fn out_of_time(&self, place: Place) -> Option<Why> {
