@@ -10,14 +10,14 @@ const fn field(name: &'static str, shape: &'static str, summary: &'static str) -
 /// A request proves where it comes from in one of these ways.
 const AUTH: Field = field(
     "auth",
-    "{ hmac?: { secret: secret, header: string, algorithm?: sha256|sha512|sha1, prefix?: string, label?: string, separator?: string, \
-     encoding?: hex|hex-any-case|base64, signed?: string, timestamp-header?: string, timestamp-label?: string, \
+    "{ hmac?: { secret: secret, header: string, algorithm?: sha256|sha384|sha512|sha1, prefix?: string, label?: string, separator?: string, \
+     encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, timestamp-label?: string, \
      timestamp-field?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration, key?: text|base64|whsec|hex, \
      public-url?: string }, \
      standard-webhooks?: { secret: secret, headers?: string, max-age?: duration }, \
-     ed25519?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64, signed?: string, timestamp-header?: string, \
+     ed25519?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, timestamp-header?: string, \
      timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
-     ecdsa-p256?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64, signed?: string, \
+     ecdsa-p256?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, \
      timestamp-header?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
      oidc?: { audience: string, email: string, issuers?: [string], keys-url?: string }, \
      basic?: secret, bearer?: secret, path?: secret, token?: { header: string, prefix?: string, secret: secret }, \

@@ -17,6 +17,8 @@ pub enum Algorithm {
     Sha1,
     /// HMAC-SHA256.
     Sha256,
+    /// HMAC-SHA384.
+    Sha384,
     /// HMAC-SHA512.
     Sha512,
 }
@@ -101,6 +103,7 @@ pub(super) fn keys(algorithm: Algorithm, form: &KeyForm, secrets: &[Secret]) -> 
     let algorithm = match algorithm {
         Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
         Algorithm::Sha256 => hmac::HMAC_SHA256,
+        Algorithm::Sha384 => hmac::HMAC_SHA384,
         Algorithm::Sha512 => hmac::HMAC_SHA512,
     };
     secrets.iter().map(|secret| Ok(Key::new(algorithm, &form.bytes(secret)?))).collect()

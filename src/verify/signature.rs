@@ -1,7 +1,7 @@
 //! Where in a header the signatures are, and how they are written. Strict: what the provider never sends is refused.
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
 
 /// Signatures in one header; a provider sends one or two, a forger may send thousands.
 const MAX_CANDIDATES: usize = 16;
@@ -15,6 +15,8 @@ pub enum Encoding {
     HexAnyCase,
     /// The standard alphabet with padding.
     Base64,
+    /// The alphabet for addresses, with padding or without.
+    Base64Url,
 }
 
 impl Encoding {
@@ -24,6 +26,7 @@ impl Encoding {
             Self::Hex if text.bytes().any(|byte| byte.is_ascii_uppercase()) => None,
             Self::Hex | Self::HexAnyCase => hex::decode(text).ok(),
             Self::Base64 => STANDARD.decode(text).ok(),
+            Self::Base64Url => URL_SAFE_NO_PAD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok(),
         }
     }
 
@@ -32,6 +35,7 @@ impl Encoding {
         match self {
             Self::Hex | Self::HexAnyCase => hex::encode(bytes),
             Self::Base64 => STANDARD.encode(bytes),
+            Self::Base64Url => URL_SAFE_NO_PAD.encode(bytes),
         }
     }
 }

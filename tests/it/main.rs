@@ -5,6 +5,7 @@ mod cel;
 mod checking;
 mod crash;
 mod demo;
+mod described;
 mod docs;
 mod doors;
 mod editors;

@@ -1,5 +1,7 @@
 //! Every provider's acceptance vectors, and what must hold of every signature.
 
+use std::path::Path;
+
 use declic::clock::Timestamp;
 use declic::inbound::Inbound;
 use declic::sources::{self, Answer, Identity, Source, Taken};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::described;
 use crate::support::service::{SECRET, github, github_headers, push, source};
-use crate::support::vectors::{inbound, provider_files, strings, text, vectors};
+use crate::support::vectors::{folder, inbound, provider_files, strings, text, vectors};
 
 /// What becomes of a request, with the delivery's id and type if the vector says what they are: some sign bytes that are no event.
 enum Verdict {
@@ -90,8 +92,8 @@ fn misanswered(wanted: &Value, answer: &Answer) -> Option<String> {
 }
 
 /// A reason why a vector cannot be judged, or what is wrong.
-fn judged(case: &Value) -> Option<String> {
-    let verdict = match described::source(case) {
+pub fn judged(folder: &Path, case: &Value) -> Option<String> {
+    let verdict = match described::source(folder, case) {
         Ok(source) => judge(source.as_ref(), case),
         // A source that does not start takes nothing in: right for a weak key, wrong for everything else.
         Err(why) => Verdict::Refused(Refusal { status: 401, public: "", private: format!("it does not start: {why}") }),
@@ -112,7 +114,7 @@ fn the_vectors_of_every_provider_get_their_verdict() {
     for file in provider_files() {
         let cases = vectors(&file);
         for case in cases.as_ref().and_then(Value::as_array).into_iter().flatten() {
-            if let Some(fault) = judged(case) {
+            if let Some(fault) = judged(&folder(), case) {
                 let described = format!("{} {} {}", text(case, "level"), text(case, "description"), text(case, "reason"));
                 wrong.push(format!("{} ({described}) {fault}", text(case, "id")));
             }

@@ -229,9 +229,10 @@ impl Building<'_> {
     fn hmac(&self, signed: Signed) -> Result<Scheme, String> {
         let algorithm = match signed.algorithm.as_deref() {
             None | Some("sha256") => Algorithm::Sha256,
+            Some("sha384") => Algorithm::Sha384,
             Some("sha512") => Algorithm::Sha512,
             Some("sha1") => Algorithm::Sha1,
-            Some(other) => return Err(format!("has the algorithm {other}; known: sha256, sha512, sha1")),
+            Some(other) => return Err(format!("has the algorithm {other}; known: sha256, sha384, sha512, sha1")),
         };
         let template = hmac::Template { algorithm, key: key_form(signed.key.as_deref())?, envelope: self.envelope(&signed)? };
         Ok(Scheme::Hmac(hmac::Scheme::new(template, self.values(&signed.secret)?)?))
@@ -362,7 +363,8 @@ fn encoding(word: Option<&str>) -> Result<Encoding, String> {
         None | Some("hex") => Ok(Encoding::Hex),
         Some("hex-any-case") => Ok(Encoding::HexAnyCase),
         Some("base64") => Ok(Encoding::Base64),
-        Some(other) => Err(format!("has the encoding {other}; known: hex, hex-any-case, base64")),
+        Some("base64url") => Ok(Encoding::Base64Url),
+        Some(other) => Err(format!("has the encoding {other}; known: hex, hex-any-case, base64, base64url")),
     }
 }
 

@@ -1,30 +1,29 @@
 //! Sources as acceptance vectors describe them, through the settings that an operator would write.
 //!
 //! A provider that the catalogue does not have is described by its vector's `config` (an `auth:` block, or the keys of one of its
-//! ways), or by a settings file beside the vectors: `PROVIDER.yaml`, or `_settings.yaml` with an entry of that name.
+//! ways), or by a settings file beside the vectors: `PROVIDER.yaml`, or any other with an entry of that name.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use declic::rules::yaml::{self, Limits};
 use declic::settings::{self, Environment, Mode};
 use declic::sources::{self, Around, KINDS, Source};
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 
-use super::vectors::{folder, inbound, strings, text};
+use self::template::{algorithm, hyphenated};
+use super::vectors::{inbound, strings, text};
+
+mod template;
+mod written;
 
 /// Vectors name a product, the settings name what it does.
 const OTHER_NAMES: &[(&str, &str)] = &[("google-pubsub", "pubsub-push")];
 
-/// Ways under `auth:`.
-const WAYS: &[&str] =
-    &["hmac", "standard-webhooks", "ed25519", "ecdsa-p256", "oidc", "basic", "bearer", "path", "token", "query", "field"];
-
 /// The source of a vector, with the keys fetched that it wants.
-pub fn source(case: &Value) -> Result<Arc<dyn Source>, String> {
-    let entry = entry(case)?;
+pub fn source(folder: &Path, case: &Value) -> Result<Arc<dyn Source>, String> {
+    let entry = entry(folder, case)?;
     let around = Around::default();
     let source = build(&entry, case, &around)?;
     if let Some(want) = source.wants(&inbound(case)) {
@@ -39,10 +38,10 @@ pub fn source(case: &Value) -> Result<Arc<dyn Source>, String> {
 }
 
 /// The entry of `sources:`.
-fn entry(case: &Value) -> Result<Value, String> {
+fn entry(folder: &Path, case: &Value) -> Result<Value, String> {
     let provider = text(case, "provider");
-    if let Some(entry) = written(provider) {
-        return Ok(entry);
+    if let Some(entry) = written::entry(folder, case) {
+        return Ok(Value::Object(entry_of_file(&entry)));
     }
     let name = OTHER_NAMES.iter().find(|(other, _)| *other == provider).map_or(provider, |(_, name)| *name);
     let mut entry = match KINDS.iter().find(|kind| kind.name == name) {
@@ -74,11 +73,6 @@ fn setting(name: &str, shape: &str, case: &Value) -> Option<Value> {
     }
 }
 
-fn algorithm(word: &str) -> Value {
-    let word = word.to_ascii_lowercase().replace(['-', '_'], "");
-    word.strip_prefix("hmac").unwrap_or(&word).into()
-}
-
 /// `auth:` where a provider can have several.
 fn auth(case: &Value) -> Value {
     let config = &case["config"];
@@ -102,84 +96,82 @@ fn auth(case: &Value) -> Value {
     }
 }
 
-/// A provider that only its vector describes: an entry of type `webhook`.
+/// A provider that only its vector or a file beside it describes: an entry as the settings have it.
 fn described(config: &Value) -> Option<Map<String, Value>> {
-    let config = hyphenated(config);
+    let config = &hyphenated(config);
+    let inner = ["source", "settings", "provider"].iter().find_map(|name| config.get(*name).filter(|value| value.is_object()));
+    let config = inner.unwrap_or(config);
     let mut entry = Map::new();
-    for key in ["event", "delivery-id", "challenge", "dedup"] {
+    for (key, names) in [("event", ["event", "event-type", "event-name"]), ("delivery-id", ["delivery-id", "id", "delivery"])] {
+        let told = names.iter().find_map(|name| config.get(*name)).and_then(place);
+        let told = told.or_else(|| names.iter().find_map(|name| beside(config, name)));
+        if let Some(pattern) = told {
+            entry.insert(key.to_owned(), pattern.into());
+        }
+    }
+    if let Some(challenge @ Value::Object(_)) = config.get("challenge").or_else(|| config.get("handshake")) {
+        entry.insert("challenge".to_owned(), challenge.clone());
+    }
+    for key in ["dedup", "deadline"] {
         if let Some(value) = config.get(key) {
             entry.insert(key.to_owned(), value.clone());
         }
     }
-    for (key, header) in [("event", "event-header"), ("delivery-id", "delivery-id-header")] {
-        if let Some(name) = config.get(header).and_then(Value::as_str) {
-            entry.insert(key.to_owned(), format!("{{header:{name}}}").into());
-        }
-    }
-    let block = config.get("auth").or_else(|| config.get("template")).unwrap_or(&config);
-    let way = WAYS.iter().find_map(|way| Some((*way, block.get(*way)?.clone())));
-    let (way, mut fields) = match way {
-        Some(found) => found,
-        None => ("hmac", block.clone()),
-    };
-    if let Value::Object(fields) = &mut fields {
-        let names = fields.keys().cloned().collect::<Vec<_>>();
-        for name in names {
-            let value = fields.remove(&name)?;
-            if let Some((name, value)) = known(&name, value) {
-                fields.insert(name, value);
-            }
-        }
-        if way != "oidc" {
-            fields.insert("secret".to_owned(), json!("hook"));
-        }
-        fields.get("header").or_else(|| fields.get("name")).or_else(|| fields.get("audience")).or_else(|| fields.get("path"))?;
-    } else {
-        fields = json!("hook");
-    }
-    entry.insert("auth".to_owned(), json!({ way: fields }));
+    entry.insert("auth".to_owned(), template::auth(config)?);
     Some(entry)
 }
 
-/// Our word for a key of a template.
-fn known(name: &str, value: Value) -> Option<(String, Value)> {
-    let seconds = |value: &Value| value.as_i64().map_or_else(|| value.clone(), |seconds| format!("{seconds}s").into());
-    Some(match name {
-        "signature-header" => ("header".to_owned(), value),
-        "signing-template" | "signed-payload" | "payload" => ("signed".to_owned(), value),
-        "algorithm" | "hash" | "digest" => ("algorithm".to_owned(), algorithm(value.as_str()?)),
-        "max-age" | "tolerance" | "tolerance-seconds" => ("max-age".to_owned(), seconds(&value)),
-        "event" | "delivery-id" | "challenge" | "dedup" | "event-header" | "delivery-id-header" | "scheme" | "type" => {
-            return None;
-        }
-        other => (other.to_owned(), value),
-    })
+/// `event-header: X-Event`, `event-path: type`, `event-query: e`.
+fn beside(config: &Value, name: &str) -> Option<String> {
+    let place = [("header", "header"), ("path", "body"), ("field", "body"), ("body", "body"), ("query", "query")];
+    place.iter().find_map(|(word, kind)| Some(format!("{{{kind}:{}}}", config.get(format!("{name}-{word}"))?.as_str()?)))
 }
 
-fn hyphenated(value: &Value) -> Value {
+/// `{header:x}`, `header:x`, `$.type`, `X-Event`, `type`, `{ header: X-Event }`, or a list of these, of which the first counts.
+fn place(value: &Value) -> Option<String> {
     match value {
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.replace('_', "-"), hyphenated(value))).collect(),
-        other => other.clone(),
+        Value::String(text) if text.contains('{') => Some(text.clone()),
+        Value::String(text) => {
+            let text = text.strip_prefix("$.").unwrap_or(text);
+            Some(match text.split_once([':', '.']) {
+                Some(("header" | "headers", name)) => format!("{{header:{name}}}"),
+                Some(("query", name)) => format!("{{query:{name}}}"),
+                Some(("body", path)) => format!("{{body:{path}}}"),
+                _ if text.to_ascii_lowercase().starts_with("x-") => format!("{{header:{text}}}"),
+                _ => format!("{{body:{text}}}"),
+            })
+        }
+        Value::Object(fields) => {
+            let (name, value) =
+                fields.iter().find(|(name, _)| matches!(name.as_str(), "header" | "body" | "query" | "path" | "field"))?;
+            let kind = if matches!(name.as_str(), "path" | "field") { "body" } else { name };
+            Some(format!("{{{kind}:{}}}", value.as_str()?))
+        }
+        Value::Array(items) => place(items.first()?),
+        _ => None,
     }
 }
 
-/// An entry from a settings file beside the vectors.
-fn written(provider: &str) -> Option<Value> {
-    let read = |name: &str| {
-        let text = std::fs::read_to_string(folder().join(name)).ok()?;
-        Some(yaml::read(name, &text, Limits::OPERATOR).0?.to_json())
-    };
-    let own = read(&format!("{provider}.yaml")).or_else(|| read("_settings.yaml"))?;
-    let entries = own.get("sources").cloned().unwrap_or_else(|| own.clone());
-    let entry = if entries.get("type").is_some() || entries.get("auth").is_some() {
-        entries
-    } else {
-        let named = entries.get(provider).cloned();
-        named.or_else(|| entries.as_object().filter(|all| all.len() == 1)?.values().next().cloned())?
-    };
-    let mut entry = entry.as_object()?.clone();
-    entry.entry("type").or_insert("webhook".into());
-    Some(Value::Object(entry))
+/// An entry of a settings file: as it is, or read like a vector's description if it is no entry that the settings could have.
+fn entry_of_file(entry: &Map<String, Value>) -> Map<String, Value> {
+    let file = json!({ "version": 1, "secrets": placeholders(&named(&Value::Object(entry.clone()))), "sources": { "tested": pathed(entry) } });
+    let (_, faults) = settings::read(Path::new("declic.yaml"), &file.to_string(), Mode::Names, &Environment::given([]));
+    if faults.is_empty() {
+        return entry.clone();
+    }
+    let Some(mut read) = described(&Value::Object(entry.clone())) else { return entry.clone() };
+    read.insert("type".to_owned(), "webhook".into());
+    read
+}
+
+fn pathed(entry: &Map<String, Value>) -> Map<String, Value> {
+    let mut entry = entry.clone();
+    entry.entry("path").or_insert_with(|| "/hooks/tested".into());
+    entry
+}
+
+fn placeholders(names: &[String]) -> Map<String, Value> {
+    names.iter().map(|name| (name.clone(), json!({ "from": "env", "name": "NONE" }))).collect()
 }
 
 /// Reads the entry as `declic.yaml` is read, and builds it. Whatever secret it names has the values of the vector.
@@ -192,7 +184,7 @@ fn build(entry: &Value, case: &Value, around: &Around) -> Result<Arc<dyn Source>
         fields.insert("path".to_owned(), path.into());
     }
     let names = named(&entry);
-    let secrets: Map<String, Value> = names.iter().map(|name| (name.clone(), json!({ "from": "env", "name": "NONE" }))).collect();
+    let secrets = placeholders(&names);
     let file = json!({ "version": 1, "secrets": secrets, "sources": { "tested": entry } }).to_string();
     let (settings, faults) = settings::read(Path::new("declic.yaml"), &file, Mode::Names, &Environment::given([]));
     let settings = settings.ok_or_else(|| format!("{file}: {faults:?}"))?;

@@ -1,0 +1,150 @@
+//! Vectors of providers that nobody here has heard of: described by their own `config`, or by a settings file beside them.
+
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+
+use crate::verification::judged;
+
+const NOW: i64 = 1_760_000_000;
+const BODY: &str = r#"{"type":"thing.made","id":"d-1"}"#;
+const SECRET: &str = "a secret that nobody has";
+
+fn sha256(message: &str) -> Vec<u8> {
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn sha512(message: &str) -> Vec<u8> {
+    let mut mac = Hmac::<sha2::Sha512>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(message.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn case(provider: &str, config: &Value, headers: &Value) -> Value {
+    let mut all = json!({ "Content-Type": "application/json" });
+    all.as_object_mut().unwrap().extend(headers.as_object().unwrap().clone());
+    json!({
+        "id": format!("{provider}/01-valid"), "provider": provider, "description": "made up", "kind": "verify", "level": "must",
+        "secret": SECRET, "config": config, "method": "POST", "path": format!("/in/{provider}"), "headers": all, "body": BODY,
+        "now": NOW, "expect": "accept", "reason": "", "event_type": "thing.made", "delivery_id": "d-1",
+    })
+}
+
+/// The case is accepted with what it names, and refused once a byte of its body is another.
+fn holds(folder: &Path, case: &Value) {
+    assert_eq!(judged(folder, case), None, "{case:#}");
+    let mut forged = case.clone();
+    forged["body"] = case["body"].as_str().unwrap().replace("made", "mode").into();
+    forged["expect"] = "reject".into();
+    assert_eq!(judged(folder, &forged), None, "{forged:#}");
+    forged["expect"] = "accept".into();
+    assert!(judged(folder, &forged).unwrap().contains("refused: "), "{forged:#}");
+}
+
+#[test]
+fn a_config_in_the_words_of_the_settings_describes_a_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let signature = format!("sha256={}", hex::encode(sha256(&format!("{NOW}.{BODY}"))));
+    let hmac = json!({ "secret": "any", "header": "X-Acme-Sig", "prefix": "sha256=", "timestamp-header": "X-Acme-Time",
+        "signed": "{timestamp}.{body}", "max-age": "5m" });
+    let headers = json!({ "X-Acme-Sig": signature, "X-Acme-Time": NOW.to_string() });
+    let names = json!({ "event": "{body:type}", "delivery-id": "{body:id}" });
+    for (key, block) in [
+        ("auth", json!({ "hmac": hmac })),
+        ("verify", json!({ "hmac": hmac })),
+        ("template", hmac.clone()),
+        ("hmac", hmac.clone()),
+    ] {
+        let mut config = names.clone();
+        config[key] = block;
+        holds(folder.path(), &case("acme", &config, &headers));
+    }
+    let mut flat = hmac.clone();
+    flat.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+    holds(folder.path(), &case("acme", &flat, &headers));
+}
+
+#[test]
+fn a_config_in_other_words_describes_a_provider_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = format!("t={NOW},v1={}", hex::encode(sha256(&format!("v0:{NOW}:{BODY}"))));
+    for config in [
+        json!({ "scheme": "hmac", "algorithm": "HMAC-SHA256", "encoding": "hex", "signature_header": "X-Acme-Sig", "label": "v1",
+            "timestamp_label": "t", "signed_payload": "v0:{ts}:{raw_body}", "tolerance": 300, "event_type": "type", "delivery_id": "id" }),
+        json!({ "kind": "hmac-sha256", "header": "X-Acme-Sig", "signature_key": "v1=", "timestamp_key": "t=", "separator": ",",
+            "signed_parts": ["v0:", "timestamp", ":", "body"], "event_path": "type", "delivery_id_path": "id" }),
+        json!({ "hash": "sha-256", "signature": { "header": "X-Acme-Sig", "encoding": "hex", "label": "v1" },
+            "timestamp": { "label": "t", "unit": "s", "tolerance": "300" }, "template": "v0:timestamp:body",
+            "event": { "body": "type" }, "delivery_id": { "path": "id" } }),
+    ] {
+        holds(folder.path(), &case("acme", &config, &json!({ "X-Acme-Sig": list })));
+    }
+    let config =
+        json!({ "algorithm": "sha512", "encoding": "base64", "header": "X-Acme-Sig", "event": "$.type", "delivery_id": "$.id" });
+    holds(folder.path(), &case("acme", &config, &json!({ "X-Acme-Sig": STANDARD.encode(sha512(BODY)) })));
+    let config = json!({ "encoding": "base64url", "header": "X-Acme-Sig", "event": "type", "delivery_id": "X-Acme-Id" });
+    let headers = json!({ "X-Acme-Sig": URL_SAFE_NO_PAD.encode(sha256(BODY)), "X-Acme-Id": "d-1" });
+    holds(folder.path(), &case("acme", &config, &headers));
+}
+
+#[test]
+fn settings_beside_the_vectors_describe_their_providers() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "version: 1
+secrets:
+  acme_hook: { from: env, name: ACME }
+sources:
+  acme_corp:
+    type: webhook
+    path: /in/acme-corp
+    auth: { hmac: { secret: acme_hook, header: X-Acme-Sig, encoding: base64 } }
+    event: \"{body:type}\"
+    delivery-id: \"{body:id}\"
+  elsewhere:
+    type: webhook
+    path: /in/by-path
+    auth: { hmac: { secret: acme_hook, header: X-Other-Sig, signed: \"{method}.{body}\" } }
+    event: \"{body:type}\"
+    delivery-id: \"{body:id}\"
+";
+    std::fs::write(folder.path().join("declic.yaml"), settings).unwrap();
+    let own = "verify:
+  hmac: { secret: $secret, header: X-Own-Sig }
+event: [\"{body:type}\"]
+delivery-id: \"{body:id}\"
+";
+    std::fs::write(folder.path().join("own.yaml"), own).unwrap();
+    let nothing = json!({});
+    holds(folder.path(), &case("acme-corp", &nothing, &json!({ "X-Acme-Sig": STANDARD.encode(sha256(BODY)) })));
+    let signature = hex::encode(sha256(&format!("POST.{BODY}")));
+    holds(folder.path(), &case("by-path", &nothing, &json!({ "X-Other-Sig": signature })));
+    holds(folder.path(), &case("own", &nothing, &json!({ "X-Own-Sig": hex::encode(sha256(BODY)) })));
+    let unknown = case("unknown", &nothing, &json!({}));
+    assert!(judged(folder.path(), &unknown).unwrap().contains("neither known nor described"));
+}
+
+#[test]
+fn tokens_in_headers_and_queries_can_be_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = json!({ "event": "type", "delivery_id": "id" });
+    let with = |config: Value| {
+        let mut all = names.clone();
+        all.as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+        all
+    };
+    let token = with(json!({ "kind": "static", "header": "X-Acme-Token" }));
+    let given = case("acme", &token, &json!({ "X-Acme-Token": SECRET }));
+    assert_eq!(judged(folder.path(), &given), None);
+    let mut wrong = given.clone();
+    wrong["headers"]["X-Acme-Token"] = "another".into();
+    wrong["expect"] = "reject".into();
+    assert_eq!(judged(folder.path(), &wrong), None);
+    let mut query = case("acme", &with(json!({ "mode": "query", "param": "key" })), &json!({}));
+    query["path"] = format!("/in/acme?key={}", SECRET.replace(' ', "%20")).into();
+    assert_eq!(judged(folder.path(), &query), None);
+}
