@@ -11,11 +11,15 @@ use declic_actions::github::{GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
 use declic_actions::kinds;
+use poem::EndpointExt;
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::access::door::Door;
+use crate::api::{self, State};
 use crate::clock::Timestamp;
 use crate::journal::Journal;
 use crate::journal::crash::Faults;
@@ -49,6 +53,8 @@ pub struct Service {
     journal: Arc<Sqlite>,
     /// Watches the rule files and the store; ends with the service.
     beside: JoinSet<()>,
+    /// Tells open streams that the service stops.
+    stopping: watch::Sender<bool>,
 }
 
 /// Everything but listening: secrets, clients, rules, store, engine. The error is for a person and says what to mend.
@@ -85,6 +91,19 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let mut beside = JoinSet::new();
     beside.spawn(Arc::clone(&rules).watch(journal.clone()));
     beside.spawn(probe(journal.clone(), Arc::clone(&store_works)));
+    let (stopping, stop) = watch::channel(false);
+    let state = State::new(api::Parts {
+        journal: journal.clone(),
+        rules: Arc::clone(&rules),
+        sources: sources.clone(),
+        settings: settings.without_secrets(),
+        observer: observer.clone(),
+        wake: {
+            let dispatch = engine.dispatch();
+            Arc::new(move || dispatch.wake())
+        },
+        stop,
+    });
     let front = Front::new(Parts {
         sources,
         journal: journal.clone(),
@@ -109,11 +128,11 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
                 Box::pin(async move { desk.ask(&source, &delivery, until).await })
             }))
         },
-        rest: None,
+        rest: Some(Door::new(Arc::new(state)).boxed()),
         outward: Some(outward),
         limits: Limits::default(),
     })?;
-    Ok(Service { front: Arc::new(front), engine, observer, journal, beside })
+    Ok(Service { front: Arc::new(front), engine, observer, journal, beside, stopping })
 }
 
 impl Service {
@@ -141,6 +160,7 @@ impl Service {
         let stop = async {
             stop.await;
             info!("stopping: nothing new is taken in, running steps get up to 8.5 seconds");
+            self.stopping.send_replace(true);
             stopped.notify_one();
         };
         // Both at once: the 10 seconds that Cloud Run gives are for the two together.

@@ -9,7 +9,10 @@
 //! | run | [`run`], [`dispatch`] | claims a run, does one step at a time, retries |
 //! | act | `declic_actions` | one file a kind |
 //! | report | [`report`] | keeps GitHub and the metrics true |
+//! | look and act | [`access`], [`api`] | who is let in, what they see, and what they ask for |
 
+pub mod access;
+pub mod api;
 pub mod app;
 pub mod backtest;
 pub mod cli;
@@ -17,6 +20,7 @@ pub mod clock;
 pub mod demo;
 pub mod dispatch;
 pub mod event;
+pub mod happening;
 pub mod inbound;
 pub mod journal;
 pub mod json;

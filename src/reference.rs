@@ -29,6 +29,7 @@ pub fn pages() -> Vec<Page> {
         Page { name: "settings.md", text: settings() },
         Page { name: "rules.schema.json", text: schema::text(&schema::rules()) },
         Page { name: "config.schema.json", text: schema::text(&schema::config()) },
+        Page { name: "openapi.json", text: format!("{:#}\n", crate::api::document()) },
     ]
 }
 

@@ -7,21 +7,19 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::backtest::Records;
 use super::check::{Operator, files};
 use super::paint::{Paint, printable};
 use super::{USAGE, colour, complain, reasons};
+use crate::backtest::records::Records;
+use crate::happening::{from_body, known};
 use crate::matching::Index;
 use crate::rule_files;
 use crate::rules::check::happening;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::load;
 use crate::rules::model::RuleSet;
-use crate::rules::registry;
-use crate::rules::suggest::did_you_mean;
 use crate::rules::testing::{Happening, Played, play, play_rule};
 use crate::settings::Environment;
-use crate::sources::github;
 
 /// Arguments of `declic explain`.
 #[derive(clap::Args)]
@@ -99,16 +97,6 @@ fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played,
     }
 }
 
-fn known(event: &str) -> Result<&'static str, String> {
-    let names = || registry::EVENTS.iter().map(|event| event.name);
-    registry::event(event).map(|spec| spec.name).ok_or_else(|| {
-        let help = did_you_mean(event, registry::events().map(|event| event.name)).unwrap_or_else(|| {
-            format!("there is: {}, and github.TYPE for each of GitHub's webhooks", names().collect::<Vec<_>>().join(", "))
-        });
-        format!("there is no event {event}: {help}")
-    })
-}
-
 /// The rules as they are now, against a delivery of the store.
 fn by_delivery(id: &str, operator: &Operator, set: &Arc<RuleSet>) -> Result<Played, String> {
     let settings = operator.settings.as_ref().ok_or("--delivery needs the settings (--config): they say where the store is")?;
@@ -141,25 +129,6 @@ fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
         return Err(format!("{path} holds a {}, not a {event}", happening.event));
     }
     Ok(happening)
-}
-
-/// The fields of the event in a body as the provider sends it.
-fn from_body(event: &'static str, text: &str, body: Value) -> Result<Happening, String> {
-    let happening = |with: Value| Happening { event: event.to_owned(), with, ..Happening::default() };
-    if let Some(event_type) = registry::github_event_type(event) {
-        let decoded = github::decode(event_type, text.as_bytes())?;
-        let (kind, contexts) = decoded.ok_or_else(|| format!("this {event_type} of GitHub's is none that rules can ask for"))?;
-        if !registry::is_heard_as(kind, event) {
-            return Err(format!("this is a {kind}, not a {event}"));
-        }
-        let mut with = Value::Object(contexts.event);
-        with["payload"] = body;
-        return Ok(Happening { event: kind.to_owned(), actor: contexts.actor, repo: contexts.repo, ..happening(with) });
-    }
-    match event {
-        "http.webhook" | "pubsub.message" => Ok(happening(json!({ "body": body, "method": "POST" }))),
-        _ => Err(format!("bodies of {event} cannot be read here yet: give a YAML file with `with:` as in tests")),
-    }
 }
 
 fn shown(played: &Played, paint: Paint) -> String {

@@ -45,6 +45,21 @@ pub enum Verdict {
     Error,
 }
 
+impl Verdict {
+    /// All of them.
+    pub const ALL: &[Self] = &[Self::Matched, Self::NotMatched, Self::Denied, Self::Error];
+
+    /// The word for it, in the store and at the API.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::NotMatched => "not-matched",
+            Self::Denied => "denied",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// One check of a rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Check {

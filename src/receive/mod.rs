@@ -335,7 +335,7 @@ impl Endpoint for Front {
 }
 
 /// Did somebody on this machine ask, and not a proxy on it for somebody else?
-fn is_on_this_machine(request: &Request) -> bool {
+pub fn is_on_this_machine(request: &Request) -> bool {
     let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip", "via"].iter().any(|name| request.headers().contains_key(*name));
     !forwarded && request.remote_addr().as_socket_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }

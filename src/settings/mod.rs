@@ -257,6 +257,12 @@ impl Settings {
         Ok(())
     }
 
+    /// The same without the value of any secret: for those who only show what is set.
+    pub fn without_secrets(&self) -> Self {
+        let github = GitHubSettings { token: None, ..self.github.clone() };
+        Self { secrets: BTreeMap::new(), github, ..self.clone() }
+    }
+
     /// The grant of a repository that may bring rules of its own.
     pub fn repository(&self, name: &str) -> Option<&RepositorySettings> {
         self.repositories.iter().find(|repository| repository.name == name)

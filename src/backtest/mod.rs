@@ -1,5 +1,7 @@
 //! Edited rules against recorded deliveries: what they would do otherwise. Pure, and without effects: steps give what they gave then.
 
+pub mod records;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -1,0 +1,143 @@
+//! What is hidden of bodies, headers, parameters and outputs before they are shown, by rules that an operator can see and add to.
+
+use serde_json::{Map, Value};
+
+/// A body as it may be shown.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// JSON, or a form as JSON.
+    Json(Value),
+    /// Any other text.
+    Text(String),
+    /// Bytes that are no text.
+    Binary,
+}
+
+/// What stands in place of what is hidden.
+pub const HIDDEN: &str = "‹hidden›";
+
+/// Parts of names of headers that are always hidden.
+pub const HEADERS: &[&str] =
+    &["authorization", "cookie", "token", "secret", "signature", "api-key", "apikey", "password", "credential", "assertion"];
+
+/// Parts of names of fields that are always hidden, without `-` and `_`.
+pub const FIELDS: &[&str] =
+    &["password", "passwd", "secret", "token", "apikey", "privatekey", "credential", "authorization", "cookie", "signature"];
+
+/// The rules in force.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction {
+    /// Further parts of names of headers, in lower case.
+    pub headers: Vec<String>,
+    /// Further parts of names of fields, in lower case without `-` and `_`.
+    pub fields: Vec<String>,
+}
+
+impl Redaction {
+    /// With an operator's own words.
+    pub fn new(headers: &[String], fields: &[String]) -> Self {
+        let headers = headers.iter().map(|word| word.to_ascii_lowercase()).filter(|word| !word.is_empty()).collect();
+        let fields = fields.iter().map(|word| bare(word)).filter(|word| !word.is_empty()).collect();
+        Self { headers, fields }
+    }
+
+    /// Is the value of this header hidden?
+    pub fn hides_header(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        HEADERS.iter().any(|word| name.contains(word)) || self.headers.iter().any(|word| name.contains(word))
+    }
+
+    /// Is the value of this field hidden?
+    pub fn hides_field(&self, name: &str) -> bool {
+        let name = bare(name);
+        FIELDS.iter().any(|word| name.contains(word)) || self.fields.iter().any(|word| name.contains(word))
+    }
+
+    /// A value with the values of hidden fields replaced, however deep they are.
+    pub fn value(&self, value: Value) -> Value {
+        match value {
+            Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, value)| self.field(name, value)).collect()),
+            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.value(item)).collect()),
+            other => other,
+        }
+    }
+
+    fn field(&self, name: String, value: Value) -> (String, Value) {
+        // Whether something is there, and how much, is no secret.
+        let shows = matches!(value, Value::Null | Value::Bool(_) | Value::Number(_));
+        if self.hides_field(&name) && !shows {
+            return (name, Value::String(HIDDEN.to_owned()));
+        }
+        (name, self.value(value))
+    }
+
+    /// A body as it may be shown.
+    pub fn body(&self, bytes: &[u8]) -> Body {
+        if let Ok(value) = crate::json::parse(bytes) {
+            return Body::Json(self.value(value));
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) if looks_like_form(text) => {
+                let pairs: Map<String, Value> = url::form_urlencoded::parse(text.as_bytes())
+                    .map(|(name, value)| (name.into_owned(), self.embedded(&value)))
+                    .map(|(name, value)| self.field(name, value))
+                    .collect();
+                Body::Json(Value::Object(pairs))
+            }
+            Ok(text) => Body::Text(text.to_owned()),
+            Err(_) => Body::Binary,
+        }
+    }
+
+    /// JSON inside a form's field, as Slack sends it, is shown as what it is.
+    fn embedded(&self, text: &str) -> Value {
+        let inner = text.starts_with(['{', '[']).then(|| crate::json::parse(text.as_bytes()).ok()).flatten();
+        inner.unwrap_or_else(|| Value::String(text.to_owned()))
+    }
+}
+
+/// In lower case, without what separates words: `apiKey`, `api_key` and `api-key` are one name.
+fn bare(name: &str) -> String {
+    name.chars().filter(|letter| letter.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn looks_like_form(text: &str) -> bool {
+    let first = text.split('&').next().unwrap_or_default();
+    let name = first.split('=').next().unwrap_or_default();
+    first.contains('=')
+        && !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.+%[]".contains(&byte))
+        && !text.contains(['\n', '<', '{'])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn hidden_fields_are_hidden_however_deep_and_however_spelled() {
+        let redaction = Redaction::new(&[], &["card_number".to_owned()]);
+        let shown = redaction.value(json!({
+            "user": { "apiKey": "k", "api_key": ["k"], "name": "Mona" }, "cardNumber": "4242", "token_count": 7,
+            "list": [{ "client_secret": { "a": "b" } }], "secret": null
+        }));
+        let expected = json!({
+            "user": { "apiKey": HIDDEN, "api_key": HIDDEN, "name": "Mona" }, "cardNumber": HIDDEN, "token_count": 7,
+            "list": [{ "client_secret": HIDDEN }], "secret": null
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn bodies_are_shown_as_what_they_are() {
+        let redaction = Redaction::default();
+        assert_eq!(redaction.body(br#"{"token":"t","a":1}"#), Body::Json(json!({ "token": HIDDEN, "a": 1 })));
+        let form = redaction.body(b"token=gIkuvaNzQIHg97ATvDxqgjtO&command=%2Fdeploy&payload=%7B%22token%22%3A%22t%22%7D");
+        assert_eq!(form, Body::Json(json!({ "token": HIDDEN, "command": "/deploy", "payload": { "token": HIDDEN } })));
+        assert_eq!(redaction.body(b"hello = world\nsecond"), Body::Text("hello = world\nsecond".to_owned()));
+        assert_eq!(redaction.body(&[0xff, 0]), Body::Binary);
+        assert!(redaction.hides_header("X-Hub-Signature-256") && !redaction.hides_header("X-GitHub-Event"));
+    }
+}

@@ -1,0 +1,115 @@
+//! What the interface works with.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::problem::Failure;
+use super::redact::Redaction;
+use crate::access::{Role, Viewer};
+use crate::event::Event;
+use crate::journal::Journal;
+use crate::journal::record::{Delivery, DeliveryRecord, RunRecord, StepRecord};
+use crate::reload::Rules;
+use crate::run::observe::Observer;
+use crate::settings::Settings;
+use crate::sources::Source;
+
+/// What the interface is made of.
+pub struct Parts {
+    /// The store.
+    pub journal: Arc<dyn Journal>,
+    /// The rules in force.
+    pub rules: Arc<Rules>,
+    /// The entry points: they decode.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// The operator's settings, without the values of secrets.
+    pub settings: Settings,
+    /// Who tells what happens.
+    pub observer: Observer,
+    /// Called when there is something to do.
+    pub wake: Arc<dyn Fn() + Send + Sync>,
+    /// True once the service is stopping: open streams end then.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Shared by API and console.
+pub struct State {
+    pub(crate) parts: Parts,
+    /// What is hidden before it is shown.
+    pub redaction: Redaction,
+}
+
+impl State {
+    /// From its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self { redaction: Redaction::default(), parts }
+    }
+
+    /// The store.
+    pub fn journal(&self) -> &dyn Journal {
+        self.parts.journal.as_ref()
+    }
+
+    /// A delivery with what was decided, if whoever asks may see it.
+    pub async fn delivery(&self, viewer: &Viewer, id: &str) -> Result<(DeliveryRecord, Vec<crate::matching::Trace>), Failure> {
+        let found = self.journal().delivery_record(id).await?;
+        let (record, traces) = found.ok_or_else(|| Failure::not_found("delivery"))?;
+        if !viewer.sees(record.about.repository.as_deref()) {
+            return Err(Failure::not_found("delivery"));
+        }
+        // Reasons that another version wrote otherwise are left out: everything else can still be shown.
+        Ok((record, traces.and_then(|traces| serde_json::from_value(traces).ok()).unwrap_or_default()))
+    }
+
+    /// Headers and body of a delivery that may be seen.
+    pub async fn content(&self, id: &str) -> Result<Delivery, Failure> {
+        self.journal().delivery(id).await?.ok_or_else(|| Failure::not_found("delivery"))
+    }
+
+    /// A run with its steps, if whoever asks may see it.
+    pub async fn run(&self, viewer: &Viewer, id: &str) -> Result<(RunRecord, Vec<StepRecord>), Failure> {
+        let (run, steps) = self.journal().run(id).await?.ok_or_else(|| Failure::not_found("run"))?;
+        let found = self.journal().delivery_record(&run.delivery).await?;
+        let repository = found.and_then(|(record, _)| record.about.repository);
+        if viewer.sees(repository.as_deref()) { Ok((run, steps)) } else { Err(Failure::not_found("run")) }
+    }
+
+    /// A kept delivery as rules see it. The error is for people.
+    pub fn decode(&self, delivery: &Delivery) -> Result<Option<Event>, String> {
+        let name = &delivery.content.source;
+        match self.parts.sources.iter().find(|source| source.name() == name) {
+            Some(source) => source.decode(delivery, true),
+            None => Err(format!("there is no source `{name}` in declic.yaml any more")),
+        }
+    }
+
+    /// Does something that an operator asks for: written down before it is done, and what came of it after.
+    pub async fn act<T>(
+        &self,
+        viewer: &Viewer,
+        act: &str,
+        subject: &str,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        operator(viewer)?;
+        let number = self.journal().audit(&viewer.who, act, subject).await?;
+        let result = work.await;
+        let outcome = result.as_ref().map_or_else(|failure| format!("refused: {}", failure.detail()), |_| "done".to_owned());
+        if let Err(error) = self.journal().audited(number, &outcome).await {
+            tracing::error!(%error, number, "what came of an act cannot be written into the audit log");
+        }
+        tracing::info!(who = viewer.who, act, subject, outcome, "asked for by hand");
+        (self.parts.wake)();
+        result
+    }
+}
+
+/// Only an operator may go on.
+pub fn operator(viewer: &Viewer) -> Result<(), Failure> {
+    if viewer.role == Role::Operator {
+        Ok(())
+    } else {
+        Err(Failure::forbidden("You may look, but only an operator may do this."))
+    }
+}

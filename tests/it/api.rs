@@ -1,0 +1,5 @@
+//! The interface over HTTP, against the real command: what can be seen, what can be asked for, and who may.
+
+mod acts;
+mod reading;
+mod world;
