@@ -7,6 +7,7 @@ mod deliveries;
 mod document;
 pub mod problem;
 pub mod redact;
+mod rehearsal;
 mod rules;
 mod runs;
 pub mod shapes;
@@ -30,6 +31,7 @@ use deliveries::DeliveriesApi;
 use document::Methods;
 pub use document::document;
 use problem::Problem;
+use rehearsal::RehearsalApi;
 use rules::RulesApi;
 use runs::RunsApi;
 pub use state::{Parts, State};
@@ -39,7 +41,7 @@ pub const PREFIX: &str = "/api/v1";
 /// Bytes of a body.
 const LARGEST: usize = 4 << 20;
 
-type Operations = (DeliveriesApi, RunsApi, RulesApi, AroundApi, ChangesApi);
+type Operations = (DeliveriesApi, RunsApi, RulesApi, RehearsalApi, AroundApi, ChangesApi);
 
 /// The interface. Who asks is an extension of the request, put there by whoever let them in.
 pub struct Api {
@@ -166,6 +168,7 @@ fn operations(state: Arc<State>) -> Operations {
         DeliveriesApi(Arc::clone(&state)),
         RunsApi(Arc::clone(&state)),
         RulesApi(Arc::clone(&state)),
+        RehearsalApi(Arc::clone(&state)),
         AroundApi(Arc::clone(&state)),
         ChangesApi(state),
     )
