@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
+use super::stored::{Format, From, Page, document, open};
 use super::{USAGE, WRONG, block_on, colour, complain, reasons, runs};
 use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
-use crate::journal::sqlite::{ReadOnly, Sqlite};
+use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, JournalError};
 use crate::matching::{Index, Trace};
 use crate::settings::{self, Environment, Mode};
@@ -55,26 +56,6 @@ enum Command {
     },
 }
 
-/// Which store, and how it is shown.
-#[derive(clap::Args)]
-pub struct From {
-    /// The operator's settings
-    #[arg(long, value_name = "FILE", default_value = "declic.yaml", global = true)]
-    config: PathBuf,
-    /// For people or for programs
-    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
-    pub format: Format,
-}
-
-/// How it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Tables and lines
-    Text,
-    /// One JSON document
-    Json,
-}
-
 #[derive(clap::Args, Default)]
 struct List {
     /// Only those in this state
@@ -83,30 +64,12 @@ struct List {
     /// Only those of this source
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
-    /// Only those before this id
-    #[arg(long, value_name = "ID")]
-    before: Option<String>,
-    /// At most so many [default: 20]
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    page: Page,
 }
 
 fn states() -> clap::builder::PossibleValuesParser {
     DeliveryState::ALL.iter().map(|state| state.word()).collect::<Vec<_>>().into()
-}
-
-impl From {
-    /// The store that the settings name. The error is for the user.
-    pub fn open(&self, environment: &Environment) -> Result<ReadOnly, String> {
-        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        open(&loaded.settings.store.path)
-    }
-
-    /// The same for changing it, beside the process that serves from it.
-    pub fn beside(&self, environment: &Environment) -> Result<Sqlite, String> {
-        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        Sqlite::beside(&loaded.settings.store.path).map_err(|error| error.to_string())
-    }
 }
 
 /// Status 1 if there is no such delivery.
@@ -135,7 +98,7 @@ fn replay(id: &str, dry_run: bool, from: &From, environment: &Environment) -> Ex
 
 /// What the rules of today make of a kept delivery, with all reasons.
 fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, String> {
-    let loaded = settings::load(&from.config, Mode::Resolved, environment).map_err(|unusable| unusable.render(false))?;
+    let loaded = settings::load(from.config(), Mode::Resolved, environment).map_err(|unusable| unusable.render(false))?;
     let settings = loaded.settings;
     let store = open(&settings.store.path)?;
     let delivery = store.delivery(id).map_err(|error| error.to_string())?.ok_or("there is no such delivery")?;
@@ -153,10 +116,6 @@ fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, 
     let paint = Paint::new(colour());
     let reasons: String = decisions.traces.iter().map(|trace| reasons::render(trace, paint)).collect();
     Ok(if reasons.is_empty() { "no rule is about this event of this source\n".to_owned() } else { reasons })
-}
-
-fn open(path: &Path) -> Result<ReadOnly, String> {
-    ReadOnly::open(path).map_err(|error| error.to_string())
 }
 
 /// Status 1 if there is no such delivery.
@@ -188,13 +147,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
 }
 
 fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
-    let listing = Listing {
-        before: which.before.clone(),
-        limit: which.limit.unwrap_or(20),
-        states: which.state.iter().cloned().collect(),
-        source: which.source.clone(),
-        ..Listing::default()
-    };
+    let listing = Listing { states: which.state.iter().cloned().collect(), source: which.source.clone(), ..which.page.listing() };
     let deliveries = store.deliveries(&listing)?;
     if format == Format::Json {
         return Ok(Some(document(&json!(deliveries))));
@@ -282,10 +235,4 @@ fn body(store: &ReadOnly, id: &str) -> ExitCode {
         Ok(None) => complain(WRONG, "there is no such delivery"),
         Err(error) => complain(WRONG, error),
     }
-}
-
-/// JSON for programs, readable for people.
-pub fn document(value: &Value) -> String {
-    // A tree of values always has a text.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
 }

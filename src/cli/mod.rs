@@ -24,6 +24,7 @@ mod runs;
 mod schema;
 pub(crate) mod send;
 mod serve;
+mod stored;
 mod test;
 
 /// The command is wrong, or the settings are.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::deliveries::{Format, From, document};
 use super::paint::{Paint, printable, table};
+use super::stored::{Format, From, Page, document, length};
 use super::{USAGE, WRONG, block_on, colour, complain};
 use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, Selection, StepRecord};
 use crate::journal::sqlite::ReadOnly;
@@ -76,22 +76,6 @@ struct Redrive {
     dry_run: bool,
 }
 
-/// `90s`, `15m`, `24h`, `7d`.
-pub fn length(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|seconds| *seconds > 0) {
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
-        None => Err("write a number and s, m, h or d, such as 24h".to_owned()),
-    }
-}
-
 #[derive(clap::Args, Default)]
 struct List {
     /// Only those that failed for good
@@ -103,12 +87,8 @@ struct List {
     /// Only those of this rule
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
-    /// Only those before this id
-    #[arg(long, value_name = "ID")]
-    before: Option<String>,
-    /// At most so many [default: 20]
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[command(flatten)]
+    page: Page,
 }
 
 fn states() -> clap::builder::PossibleValuesParser {
@@ -191,11 +171,9 @@ async fn redrive(journal: &dyn Journal, which: &Redrive) -> Result<String, Ledge
 fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {
     let dead = [RunState::Failed, RunState::Dead].map(|state| state.word().to_owned());
     let listing = Listing {
-        before: which.before.clone(),
-        limit: which.limit.unwrap_or(20),
         states: if which.dead { dead.to_vec() } else { which.state.iter().cloned().collect() },
         rule: which.rule.clone(),
-        ..Listing::default()
+        ..which.page.listing()
     };
     let runs = store.runs(&listing)?;
     if format == Format::Json {

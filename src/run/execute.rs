@@ -1,6 +1,7 @@
 //! One claimed run: step after step until it is over, waits, is taken away, or the process is told to stop.
 
 mod begin;
+mod end;
 mod park;
 mod settle;
 
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use declic_actions::action::{Action, Class, Failure, Intent, RESPONSE_URL, Repeat, STOPPED, Stop, Why};
 use declic_actions::secret::Secret;
+use end::{fail, over};
 use tokio::sync::watch;
 use tracing::Level;
 
@@ -23,10 +25,9 @@ use super::{reading, reply};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    AttemptState, Change, ClaimedRun, Phase, Place, RunFailure, RunRecord, RunState, StepEnd, StepLabel, StepRecord, StepState,
-    Written,
+    AttemptState, Change, ClaimedRun, Phase, Place, RunRecord, StepEnd, StepLabel, StepRecord, StepState, Written,
 };
-use crate::report::metrics::{AttemptLabels, RunLabels};
+use crate::report::metrics::AttemptLabels;
 use crate::rules::model::{Rule, Step};
 
 /// A run whose worker went away so often without getting on is given up.
@@ -333,54 +334,6 @@ impl Execution {
     fn count(&self, step: &Step, outcome: &'static str) {
         self.shared.metrics.attempts.get_or_create(&AttemptLabels { action: step.uses.clone(), outcome }).inc();
     }
-}
-
-/// If a worker went away in the middle of a step, its attempt is closed before anything else happens to the step.
-fn interrupted(record: &StepRecord) -> Option<Change> {
-    let why = Why::new("interrupted", "its worker went away before the outcome was known");
-    let open = record.state == StepState::Running;
-    open.then_some(Change::Retrying { place: record.place, state: AttemptState::Interrupted, why })
-}
-
-/// Ends a run whose rule or event is no longer there, and with it the step that was open.
-async fn fail(
-    shared: &Shared,
-    held: &Held,
-    run: &RunRecord,
-    steps: &[StepRecord],
-    told: &Told,
-    why: Why,
-) -> Result<Option<Execution>, LedgerError> {
-    let open = steps.iter().filter(|step| !step.state.is_final());
-    let ended = |step: &StepRecord| Change::Ended {
-        place: step.place,
-        label: step.label.clone(),
-        end: StepEnd::Failed { why: why.clone() },
-    };
-    let mut changes: Vec<Change> = open.flat_map(|step| interrupted(step).into_iter().chain([ended(step)])).collect();
-    let failure = RunFailure {
-        step: String::new(),
-        action: String::new(),
-        code: why.code,
-        message: why.message,
-        attempts: 0,
-        rolled_back: false,
-    };
-    changes.push(Change::Finished { state: RunState::Failed, failure: Some(failure.clone()) });
-    shared.journal.write(held.lease.clone(), changes).await?;
-    shared.waiting.give_up(&run.delivery, &run.id);
-    over(shared, run, told, RunState::Failed, Some(&failure));
-    Ok(None)
-}
-
-fn over(shared: &Shared, run: &RunRecord, told: &Told, state: RunState, failure: Option<&RunFailure>) {
-    shared.metrics.runs.get_or_create(&RunLabels { rule: run.rule.clone(), state: state.word() }).inc();
-    let line = match failure {
-        Some(failure) => format!("{}: {}", state.word(), failure.message),
-        None => state.word().to_owned(),
-    };
-    let level = if matches!(state, RunState::Failed | RunState::Dead) { Level::ERROR } else { Level::INFO };
-    told.say_as(level, "finished", line);
 }
 
 fn label(step: &Step) -> StepLabel {

@@ -21,8 +21,8 @@ mod shared;
 mod waiting;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -43,7 +43,6 @@ use leases::Leases;
 use observe::Observer;
 pub use shared::Load;
 use shared::Shared;
-use waiting::Waiting;
 pub use worker::Policy;
 
 /// Old deliveries are looked for this often.
@@ -104,27 +103,14 @@ impl Engine {
         if let Some(keep) = parts.policy.keep {
             beside.spawn(forget(Arc::clone(&parts.journal), keep));
         }
-        let shared = Arc::new(Shared {
-            journal: parts.journal,
-            sources: parts.sources,
-            rules: parts.rules,
-            load: parts.load,
-            actions: parts.actions,
-            clients: parts.clients,
-            offer: parts.offer,
-            secrets: parts.secrets,
-            metrics: parts.metrics,
-            public_url: parts.public_url,
-            observer: parts.observer,
-            waiting: Waiting::default(),
-            older: Mutex::new(VecDeque::new()),
-        });
+        let policy = parts.policy.clone();
+        let shared = Arc::new(Shared::new(parts));
         let (desk, asks) = Desk::new(Arc::clone(&shared));
-        let (fresh, arrivals) = Fresh::new(parts.policy.lease, shared.observer.clone());
+        let (fresh, arrivals) = Fresh::new(policy.lease, shared.observer.clone());
         let worker = worker::Worker {
             leases,
             dispatch: dispatch.clone(),
-            policy: parts.policy,
+            policy,
             name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
             draining,
             matching: JoinSet::new(),

@@ -1,21 +1,18 @@
 //! What all workers of an engine share.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
-use declic_actions::action::{Action, Clients};
+use declic_actions::action::Action;
 use declic_actions::secret::Secret;
 
-use super::observe::Observer;
+use super::EngineParts;
 use super::waiting::Waiting;
 use crate::event::Event;
+use crate::journal::JournalError;
 use crate::journal::record::{Delivery, RunRecord};
-use crate::journal::{Journal, JournalError};
-use crate::matching::Index;
-use crate::report::metrics::Metrics;
-use crate::rules::model::{Offer, Rule, RuleFile, RuleSet};
-use crate::sources::Source;
+use crate::rules::model::{Rule, RuleFile, RuleSet};
 
 /// Builds a rule set from the files it was kept as; the text says what is wrong with them.
 pub type Load = Arc<dyn Fn(&[RuleFile]) -> Result<RuleSet, String> + Send + Sync>;
@@ -23,20 +20,20 @@ pub type Load = Arc<dyn Fn(&[RuleFile]) -> Result<RuleSet, String> + Send + Sync
 /// Older rule sets that are kept ready for runs that began with them.
 const OLDER_KEPT: usize = 8;
 
+/// The parts of the engine, and what its workers keep between them.
 pub(super) struct Shared {
-    pub journal: Arc<dyn Journal>,
-    pub sources: BTreeMap<String, Arc<dyn Source>>,
-    pub rules: Arc<ArcSwap<Index>>,
-    pub load: Load,
-    pub actions: &'static [&'static dyn Action],
-    pub clients: Clients,
-    pub offer: Offer,
-    pub secrets: BTreeMap<String, Secret>,
-    pub metrics: Arc<Metrics>,
-    pub public_url: Option<String>,
-    pub observer: Observer,
+    parts: EngineParts,
     pub waiting: Waiting,
-    pub older: Mutex<VecDeque<Arc<RuleSet>>>,
+    older: Mutex<VecDeque<Arc<RuleSet>>>,
+}
+
+/// Workers read the parts as if they were theirs.
+impl Deref for Shared {
+    type Target = EngineParts;
+
+    fn deref(&self) -> &EngineParts {
+        &self.parts
+    }
 }
 
 /// Why the rule of a run cannot be had.
@@ -48,6 +45,10 @@ pub(super) enum RuleError {
 }
 
 impl Shared {
+    pub fn new(parts: EngineParts) -> Self {
+        Self { parts, waiting: Waiting::default(), older: Mutex::default() }
+    }
+
     pub fn action(&self, name: &str) -> Option<&'static dyn Action> {
         self.actions.iter().copied().find(|action| action.spec().name == name)
     }

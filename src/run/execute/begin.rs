@@ -5,7 +5,8 @@ use std::time::Duration;
 use declic_actions::action::{Action, Intent, Why};
 use tokio::sync::watch;
 
-use super::{Execution, Turn, interrupted, label, shown};
+use super::end::interrupted;
+use super::{Execution, Turn, label, shown};
 use crate::journal::LedgerError;
 use crate::journal::record::{Change, Phase, Place, StepEnd};
 use crate::rules::model::Step;

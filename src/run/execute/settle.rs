@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use declic_actions::action::{Failure, STOPPED, Why};
 use tracing::Level;
 
-use super::{Execution, Turn, interrupted, label, shown};
+use super::end::interrupted;
+use super::{Execution, Turn, label, shown};
 use crate::journal::LedgerError;
 use crate::journal::record::{AttemptState, Change, Phase, Place, StepEnd};
 use crate::rules::model::Step;

@@ -1,0 +1,94 @@
+//! What `declic deliveries` and `declic runs` have in common: which store, which page of a listing, and how it is shown.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::journal::record::Listing;
+use crate::journal::sqlite::{ReadOnly, Sqlite};
+use crate::settings::{self, Environment, Mode};
+
+/// Which store, and how it is shown.
+#[derive(clap::Args)]
+pub struct From {
+    /// The operator's settings
+    #[arg(long, value_name = "FILE", default_value = "declic.yaml", global = true)]
+    config: PathBuf,
+    /// For people or for programs
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub format: Format,
+}
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables and lines
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// Which part of a listing.
+#[derive(clap::Args, Default)]
+pub struct Page {
+    /// Only those before this id
+    #[arg(long, value_name = "ID")]
+    before: Option<String>,
+    /// At most so many [default: 20]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+impl Page {
+    /// A listing of this part, of everything there is.
+    pub fn listing(&self) -> Listing {
+        Listing { before: self.before.clone(), limit: self.limit.unwrap_or(20), ..Listing::default() }
+    }
+}
+
+impl From {
+    /// The file of settings.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// The store that the settings name. The error is for the user.
+    pub fn open(&self, environment: &Environment) -> Result<ReadOnly, String> {
+        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
+        open(&loaded.settings.store.path)
+    }
+
+    /// The same for changing it, beside the process that serves from it.
+    pub fn beside(&self, environment: &Environment) -> Result<Sqlite, String> {
+        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
+        Sqlite::beside(&loaded.settings.store.path).map_err(|error| error.to_string())
+    }
+}
+
+/// The store at this path, for looking into. The error is for the user.
+pub fn open(path: &Path) -> Result<ReadOnly, String> {
+    ReadOnly::open(path).map_err(|error| error.to_string())
+}
+
+/// `90s`, `15m`, `24h`, `7d`.
+pub fn length(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|seconds| *seconds > 0) {
+        Some(seconds) => Ok(Duration::from_secs(seconds)),
+        None => Err("write a number and s, m, h or d, such as 24h".to_owned()),
+    }
+}
+
+/// JSON for programs, readable for people.
+pub fn document(value: &Value) -> String {
+    // A tree of values always has a text.
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
