@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use declic::clock::Timestamp;
 use declic::demo::stand_ins::github::TOKEN;
+use declic::demo::stand_ins::github::hooks::LoggedAttempt;
 use declic::demo::stand_ins::shape::Shapes;
 use declic::demo::stand_ins::{
     FIRST_COMMIT, IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME, World, cloud_run, dialogflow, github,
@@ -129,6 +131,54 @@ fn the_bodies_that_the_github_stand_in_takes_are_those_of_the_openapi_descriptio
             assert_eq!(field.nullable, nullable, "{message}.{}", field.name);
         }
     }
+}
+
+#[tokio::test]
+async fn what_the_delivery_log_answers_is_in_the_openapi_description() {
+    let world = strict_world().await;
+    let client = Client::bearer(TOKEN);
+    let agent = ("user-agent", "declic-tests");
+    for (of, path) in
+        [(REPOSITORY, format!("/repos/{REPOSITORY}/hooks/42/deliveries")), ("acme", "/orgs/acme/hooks/42/deliveries".to_owned())]
+    {
+        let mut numbers = Vec::new();
+        for number in 0..3 {
+            numbers.push(world.github.log_attempt(
+                of,
+                42,
+                LoggedAttempt {
+                    guid: format!("guid-{number}"),
+                    event: "issues".to_owned(),
+                    payload: json!({ "action": "opened", "repository": { "id": 1 } }),
+                    status_code: 502,
+                    delivered_at: Timestamp(1_790_000_000_000 + number),
+                    redelivery: false,
+                    signature: Some("sha256=0".to_owned()),
+                },
+            ));
+        }
+        let page = client.send("GET", &format!("{}{path}?per_page=2", world.github.url), &[agent], Vec::new()).await;
+        GITHUB.check_response("GET", &path, 200, &page.body).unwrap_or_else(|fault| panic!("{path}: {fault}"));
+        let ids =
+            |page: &Reply| page.body.as_array().unwrap().iter().map(|item| item["id"].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(ids(&page), [numbers[2], numbers[1]], "the newest come first");
+        let next = page.header("link").split(['<', '>']).nth(1).unwrap().to_owned();
+        let last = client.send("GET", &next, &[agent], Vec::new()).await;
+        assert_eq!((ids(&last), last.header("link")), (vec![numbers[0]], ""));
+        let one = format!("{path}/{}", numbers[1]);
+        let detail = client.send("GET", &format!("{}{one}", world.github.url), &[agent], Vec::new()).await;
+        GITHUB.check_response("GET", &one, 200, &detail.body).unwrap_or_else(|fault| panic!("{one}: {fault}"));
+        assert_eq!(detail.text("/request/payload/action"), "opened");
+        let elsewhere = client.send("GET", &format!("{}{path}?cursor=v1_1", world.github.url), &[agent], Vec::new()).await;
+        assert_eq!(elsewhere.status, 400);
+    }
+    assert_eq!(
+        Client::bearer(TOKEN)
+            .send("GET", &format!("{}/app/hook/deliveries", world.github.url), &[agent], Vec::new())
+            .await
+            .status,
+        401
+    );
 }
 
 /// A world whose stand-ins refuse what the documents do not allow.

@@ -5,6 +5,7 @@
 pub mod answers;
 mod commits;
 mod deployments;
+pub mod hooks;
 mod issues;
 mod reactions;
 mod reviews;
@@ -135,6 +136,11 @@ impl GitHub {
         lock(&self.limits).extend(std::iter::repeat_n(Limit::Primary { reset_in }, times));
     }
 
+    /// So many requests of this hour are used up already.
+    pub fn use_up(&self, requests: u32) {
+        self.used.fetch_add(requests, Ordering::Relaxed);
+    }
+
     /// Comments on a commit, oldest first, as the API shows them.
     pub fn commit_comments(&self, repository: &str, sha: &str) -> Vec<Value> {
         self.read(repository, |repository| {
@@ -177,16 +183,22 @@ impl GitHub {
             let message = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.";
             return Err(refused(403, message));
         }
-        let known = request.bearer().is_some_and(|token| lock(&self.tokens).contains(token));
+        // Enterprise Server has the same API below a prefix.
+        let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        let known = match &segments[..] {
+            ["app", ..] => hooks::app(&lock(&self.state), request).is_some(),
+            _ => request.bearer().is_some_and(|token| lock(&self.tokens).contains(token)),
+        };
         if !known {
             return Err(refused(
                 401,
                 if request.header("authorization").is_some() { "Bad credentials" } else { "Requires authentication" },
             ));
         }
-        // Enterprise Server has the same API below a prefix.
-        let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
-        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if let Some(answer) = hooks::answer(&self.base, request, &lock(&self.state), &segments) {
+            return answer;
+        }
         let ["repos", owner, name, rest @ ..] = &segments[..] else {
             return Err(refused(404, "Not Found"));
         };

@@ -4,9 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
+use super::hooks::LoggedAttempt;
+
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) repositories: BTreeMap<String, Repository>,
+    /// By `owner/name`, organisation or `app`, and number.
+    pub(super) hooks: BTreeMap<(String, u64), Hook>,
+    /// Number of an App -> its public key, PEM.
+    pub(super) apps: BTreeMap<String, String>,
     last_id: u64,
 }
 
@@ -16,6 +22,12 @@ impl State {
         self.last_id += 1;
         700_000_000 + self.last_id
     }
+}
+
+/// A webhook with its delivery log, the oldest attempt first.
+#[derive(Debug, Default)]
+pub(super) struct Hook {
+    pub(super) attempts: Vec<(u64, LoggedAttempt)>,
 }
 
 #[derive(Debug)]
