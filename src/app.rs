@@ -25,6 +25,7 @@ use crate::journal::Journal;
 use crate::journal::crash::Faults;
 use crate::journal::sqlite::{Options, Sqlite};
 use crate::receive::{self, Front, Limits, Outward, Parts, Readiness, Reveal};
+use crate::recover::{Access, Recovery};
 use crate::reload::{self, Rules};
 use crate::report::metrics::Metrics;
 use crate::run::observe::Observer;
@@ -60,6 +61,7 @@ pub struct Service {
 /// Everything but listening: secrets, clients, rules, store, engine. The error is for a person and says what to mend.
 pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let clients = clients(&mut settings).await?;
+    let http = clients.http.clone();
     let folder = folder_of(&settings.file);
     let metrics = Arc::new(Metrics::new());
     let around = Around { public_url: settings.public_url.clone(), ..Around::default() };
@@ -87,8 +89,26 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         observer: observer.clone(),
         policy: Policy { workers: settings.workers, keep: Some(settings.store.keep), ..Policy::default() },
     });
+    let wake: Arc<dyn Fn(&str) + Send + Sync> = {
+        let dispatch = engine.dispatch();
+        let observer = observer.clone();
+        Arc::new(move |delivery: &str| {
+            observer.journaled(delivery);
+            dispatch.wake();
+        })
+    };
     let store_works = Arc::new(AtomicBool::new(true));
     let mut beside = JoinSet::new();
+    let recovery = Recovery {
+        rules: Arc::clone(rules.current()),
+        journal: journal.clone(),
+        metrics: Arc::clone(&metrics),
+        wake: Arc::clone(&wake),
+        access: access(&settings, &http),
+    };
+    for (intake, log, every) in recovery.of(&settings, &sources)? {
+        beside.spawn(intake.keep_up(log, every));
+    }
     beside.spawn(Arc::clone(&rules).watch(journal.clone()));
     beside.spawn(probe(journal.clone(), Arc::clone(&store_works)));
     let (stopping, stop) = watch::channel(false);
@@ -112,14 +132,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             let journal = journal.clone();
             Arc::new(move || readiness(&rules, store_works.load(Ordering::Relaxed) && journal.works()))
         },
-        wake: {
-            let dispatch = engine.dispatch();
-            let observer = observer.clone();
-            Arc::new(move |delivery: &str| {
-                observer.journaled(delivery);
-                dispatch.wake();
-            })
-        },
+        wake,
         fresh: Some(engine.fresh()),
         replies: {
             let desk = engine.desk();
@@ -181,12 +194,18 @@ pub async fn project(settings: &Settings) -> Option<String> {
     google.project(Instant::now() + PROJECT_DEADLINE).await.ok()
 }
 
+/// Who reads delivery logs at GitHub.
+pub(crate) fn access(settings: &Settings, http: &Http) -> Access {
+    Access { http: http.clone(), api_url: settings.github.api_url.clone(), token: settings.github.token.clone() }
+}
+
 /// The folder that relative paths of the settings are relative to.
 fn folder_of(file: &Path) -> PathBuf {
     file.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-async fn clients(settings: &mut Settings) -> Result<Clients, String> {
+/// Clients of everything outside, with what is needed from Secret Manager fetched.
+pub(crate) async fn clients(settings: &mut Settings) -> Result<Clients, String> {
     let http = Http::new(HttpSettings { allow: allowed(settings), user_agent: USER_AGENT.to_owned() })?;
     let google = Google::new(http.clone(), google_settings(settings)?, || Timestamp::now().seconds())?;
     for (entry, name, previous) in settings.to_fetch() {
@@ -258,7 +277,8 @@ fn google_settings(settings: &Settings) -> Result<GoogleSettings, String> {
     })
 }
 
-fn build_sources(settings: &Settings, around: &Around) -> Result<Vec<Arc<dyn Source>>, String> {
+/// The entry points. The error is for the operator.
+pub(crate) fn build_sources(settings: &Settings, around: &Around) -> Result<Vec<Arc<dyn Source>>, String> {
     settings
         .sources
         .iter()

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | receive | [`receive`], [`inbound`] | reads at most the source's cap, finds the source by the whole path |
 //! | verify | [`verify`], [`sources`] | checks the raw bytes; only here a [`verify::Verified`] is made |
+//! | recover | [`recover`] | what GitHub did not deliver, from its delivery log, by the same way |
 //! | journal | [`journal`] | appends durably and tells new from duplicate; only now the 2xx |
 //! | match | [`event`], [`matching`], [`rules`] | pure: decode, index, filters, `if`, and a reason for every rule |
 //! | run | [`run`], [`dispatch`] | claims a run, does one step at a time, retries |
@@ -26,6 +27,7 @@ pub mod journal;
 pub mod json;
 pub mod matching;
 pub mod receive;
+pub mod recover;
 pub mod reference;
 pub mod reload;
 pub mod report;

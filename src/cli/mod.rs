@@ -19,6 +19,7 @@ mod explain;
 mod init;
 mod paint;
 mod reasons;
+mod recover;
 mod reference;
 mod runs;
 mod schema;
@@ -69,6 +70,8 @@ enum Command {
     Deliveries(deliveries::Arguments),
     /// List runs, or show one: every step, attempt and reason
     Runs(runs::Arguments),
+    /// Take in what GitHub did not deliver, from the delivery log of its hooks
+    Recover(recover::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Send(arguments) => send::run(&arguments, &Environment::of_process()),
         Command::Deliveries(arguments) => deliveries::run(&arguments, &Environment::of_process()),
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),
+        Command::Recover(arguments) => recover::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

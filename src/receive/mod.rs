@@ -344,6 +344,11 @@ fn headers(map: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
     map.iter().map(|(name, value)| (name.as_str().to_owned(), bytes::Bytes::copy_from_slice(value.as_bytes()))).collect()
 }
 
+/// A delivery that was fetched, as it goes into the journal: under a trace of its own.
+pub(crate) fn to_journal(source: &dyn Source, verified: &Verified, identity: Identity) -> NewDelivery {
+    new_delivery(source, verified, identity, trace::of(&HeaderMap::new()))
+}
+
 fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, trace: String) -> NewDelivery {
     let inbound = verified.inbound();
     NewDelivery {

@@ -47,6 +47,15 @@ pub struct SecretLabels {
     pub secret: u64,
 }
 
+/// `source`, `outcome`: recovered, known, unwanted, refused; of sweeps done, halted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RecoveryLabels {
+    /// Name of the source.
+    pub source: String,
+    /// What became of it.
+    pub outcome: &'static str,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -60,6 +69,10 @@ pub struct Metrics {
     pub attempts: Family<AttemptLabels, Counter>,
     /// Which secret of a source matched how often: shows when an old one can go.
     pub secrets: Family<SecretLabels, Counter>,
+    /// Deliveries found in GitHub's log that had not arrived, by source and outcome.
+    pub recovered: Family<RecoveryLabels, Counter>,
+    /// Looks at a delivery log, by source and outcome.
+    pub sweeps: Family<RecoveryLabels, Counter>,
     /// 1 if the last reload of the rules failed and the last good set is in force.
     pub reload_failed: Gauge<u64, AtomicU64>,
     /// Reloads of the rules that succeeded.
@@ -75,6 +88,8 @@ impl Metrics {
         let runs = Family::default();
         let attempts = Family::default();
         let secrets = Family::default();
+        let recovered = Family::default();
+        let sweeps = Family::default();
         let reload_failed = Gauge::default();
         let reloads = Counter::default();
         registry.register("deliveries", "Deliveries by source and outcome", deliveries.clone());
@@ -82,13 +97,26 @@ impl Metrics {
         registry.register("runs", "Runs that ended, by rule and final state", runs.clone());
         registry.register("attempts", "Attempts of steps, by action and outcome", attempts.clone());
         registry.register("secret_matches", "Which secret of a source matched, 0 is the newest", secrets.clone());
+        registry.register("recovered", "Deliveries in GitHub's log that had not arrived", recovered.clone());
+        registry.register("sweeps", "Looks at GitHub's delivery log", sweeps.clone());
         registry.register(
             "reload_failed",
             "1 if the last reload failed and the last good rules are in force",
             reload_failed.clone(),
         );
         registry.register("reloads", "Reloads of the rules that succeeded", reloads.clone());
-        Self { registry: Mutex::new(registry), deliveries, accept_seconds, runs, attempts, secrets, reload_failed, reloads }
+        Self {
+            registry: Mutex::new(registry),
+            deliveries,
+            accept_seconds,
+            runs,
+            attempts,
+            secrets,
+            recovered,
+            sweeps,
+            reload_failed,
+            reloads,
+        }
     }
 
     /// The exposition text (OpenMetrics).

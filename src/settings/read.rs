@@ -9,7 +9,7 @@ use declic_actions::secret::Secret;
 use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 use serde_json::{Map, Value};
 
-use super::entries::{Plainly, entry};
+use super::entries::{Checked, Plainly, entry};
 use super::secrets::{self, SecretEntry};
 use super::{Environment, Mode, Settings, SourceSettings};
 use crate::rules::diagnostic::{Diagnostic, Faults};
@@ -186,10 +186,26 @@ impl Reader<'_> {
                 _ => format!("/hooks/{}", item.key),
             };
             self.path(item, &path, &sources);
+            self.hooks(item, &checked);
             self.offer.sources.insert(item.key.clone(), described(checked.kind, &checked.fields));
             sources.push(SourceSettings { name: item.key.clone(), kind: checked.kind.to_owned(), path, fields: checked.fields });
         }
         sources
+    }
+
+    /// Hooks whose delivery log is to be read must be named such that it can be found.
+    fn hooks(&mut self, item: &Entry, checked: &Checked) {
+        let (key, outcome) = match checked.fields.get("hooks") {
+            Some(_) => ("hooks", crate::recover::hooks(&checked.fields).map(drop)),
+            None if checked.kind == "github" && checked.fields.get("pull") == Some(&Value::Bool(true)) => {
+                ("pull", Err("has `pull: true` and no `hooks:` to pull from".to_owned()))
+            }
+            None => return,
+        };
+        if let Err(why) = outcome {
+            let span = item.value.get(key).map_or_else(|| item.span.clone(), |entry| entry.value.span.clone());
+            self.faults.error("hooks", span, format!("the source `{}` {why}", item.key), None);
+        }
     }
 
     fn path(&mut self, item: &Entry, path: &str, others: &[SourceSettings]) {

@@ -33,6 +33,13 @@ const PUBLIC_URL: Field =
     field("public-url", "string?", "The address the provider was told, which it signs; the service's own if not set.");
 const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
 const GITHUB_DEDUP: Field = field("dedup", "id|both?", "By what a repeated delivery is known; id if not set.");
+const GITHUB_PULL: Field = field(
+    "pull",
+    "bool?",
+    "Take everything in from GitHub's delivery log: nothing has to reach this service, so it needs no public address.",
+);
+const GITHUB_SWEEP: Field =
+    field("sweep", "duration?", "How often GitHub's delivery log is looked at; 5m if not set, 30s with `pull`, at least 5s.");
 const DEDUP: Field = field("dedup", "id|body|both|none?", "By what a repeated delivery is known.");
 
 /// Values of `type:` under `sources:` and their keys besides `type` and `path`.
@@ -45,9 +52,26 @@ pub static KINDS: &[SettingKind] = &[
             field("key", "secret", "The App's private key, PEM."),
             field("secret", "secret", "The App's webhook secret."),
             GITHUB_DEDUP,
+            GITHUB_PULL,
+            GITHUB_SWEEP,
         ],
     },
-    SettingKind { name: "github", summary: "A webhook of a GitHub repository or organisation.", fields: &[SECRET, GITHUB_DEDUP] },
+    SettingKind {
+        name: "github",
+        summary: "A webhook of a GitHub repository or organisation.",
+        fields: &[
+            SECRET,
+            GITHUB_DEDUP,
+            field(
+                "hooks",
+                "[{ repository: string?, organization: string?, id: int }]?",
+                "The hooks behind this source, whose delivery log is looked at for what did not arrive: `repository: owner/name` or \
+                 `organization: name`, and GitHub's number of the hook. Needs `github.token`.",
+            ),
+            GITHUB_PULL,
+            GITHUB_SWEEP,
+        ],
+    },
     SettingKind {
         name: "slack",
         summary: "Events, slash commands and interactivity of a Slack app.",

@@ -120,6 +120,11 @@ pub trait Source: Send + Sync {
     /// Checks the raw bytes.
     fn authenticate(&self, inbound: Inbound) -> Result<Verified, Refusal>;
 
+    /// What the provider's own API handed out to us, as a delivery; `by` says where it was read. An error: it hands nothing out.
+    fn fetched(&self, _inbound: Inbound, _by: &str) -> Result<Verified, Refusal> {
+        Err(Refusal::unverified("this provider's deliveries cannot be fetched"))
+    }
+
     /// Id and type, after a strict look at the body: what cannot be decoded later is refused now with a 400.
     fn identify(&self, verified: &Verified) -> Result<Identity, Refusal>;
 

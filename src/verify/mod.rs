@@ -7,6 +7,7 @@ use declic_actions::secret::Secret;
 use crate::inbound::Inbound;
 
 pub mod credential;
+mod fetched;
 pub mod hmac;
 pub mod items;
 pub mod jwt;
@@ -32,7 +33,7 @@ impl Verified {
         &self.inbound
     }
 
-    /// Which of the source's secrets matched, from 0: the newest.
+    /// Which of the source's secrets matched, from 0: the newest. Without meaning for what was fetched ([`Scheme::fetched`]).
     pub fn secret(&self) -> usize {
         self.secret
     }

@@ -27,6 +27,7 @@ mod matching;
 mod output;
 mod push_decisions;
 mod receive;
+mod recover;
 mod reference;
 mod reloading;
 mod replies;

@@ -5,7 +5,7 @@ use tracing::Level;
 
 use super::Execution;
 use crate::journal::LedgerError;
-use crate::journal::record::{AttemptState, Change, Place, RunFailure, RunRecord, RunState, StepEnd, StepRecord, StepState};
+use crate::journal::record::{AttemptState, Change, RunFailure, RunRecord, RunState, StepEnd, StepRecord, StepState};
 use crate::report::metrics::RunLabels;
 use crate::run::leases::Held;
 use crate::run::observe::Told;

@@ -136,6 +136,10 @@ impl Source for GitHub {
         self.scheme.verify(inbound)
     }
 
+    fn fetched(&self, inbound: Inbound, by: &str) -> Result<Verified, Refusal> {
+        Ok(self.scheme.fetched(inbound, by))
+    }
+
     fn knows_bodies(&self) -> bool {
         self.knows_bodies
     }

@@ -1,0 +1,300 @@
+//! Takes in what GitHub did not deliver. GitHub never tries again by itself; its delivery log says what got no 2xx and what was sent.
+//!
+//! What is read from the log goes the way of everything else: the source makes a [`Verified`](crate::verify::Verified) of it, the journal
+//! tells new from known by the same id, and the workers match it. Only what some rule wants is taken in.
+
+mod hook;
+mod log;
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::clock::Timestamp;
+use crate::journal::record::{Appended, Delivery, NewDelivery};
+use crate::journal::{Journal, JournalError};
+use crate::matching::{Index, Verdict};
+use crate::receive;
+use crate::report::metrics::{Metrics, RecoveryLabels};
+use crate::rules::registry;
+use crate::settings::Settings;
+use crate::sources::Source;
+
+pub use hook::{Access, Hook, Plan, hooks};
+pub use log::{Halt, Log, Logged};
+
+/// Each sweep looks back beyond the last one for this long: what was tried may show in the log minutes later.
+const OVERLAP: Duration = Duration::from_secs(600);
+/// The first sweep after a start: serving comes first.
+const SOON: Duration = Duration::from_secs(2);
+
+/// What became of a delivery in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken in, with our id of it; in a dry run it would be.
+    Recovered(Option<String>),
+    /// It came in between.
+    Known,
+    /// No rule wants it.
+    Unwanted,
+    /// It cannot be taken in: why.
+    Refused(String),
+}
+
+impl Outcome {
+    /// Stable word, for metrics and listings.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Recovered(_) => "recovered",
+            Self::Known => "known",
+            Self::Unwanted => "unwanted",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
+/// What one sweep over one log came to.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Every delivery that had not arrived, the oldest first.
+    pub findings: Vec<(Logged, Outcome)>,
+    /// Why it stopped before the end.
+    pub halt: Option<Halt>,
+    /// All that was tried until then has been looked at, by GitHub's clock.
+    pub until: Option<Timestamp>,
+}
+
+/// Takes in for one source.
+pub struct Intake {
+    /// Verifies, names and decodes.
+    pub source: Arc<dyn Source>,
+    /// The rules in force: what none of them wants is left where it is.
+    pub rules: Arc<ArcSwap<Index>>,
+    /// Where it goes.
+    pub journal: Arc<dyn Journal>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Called with our id of what was taken in.
+    pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Is the log all there is?
+    pub pull: bool,
+}
+
+impl Intake {
+    /// Looks at everything that was tried since then. `settled` are ids that need no second look; it is kept up to date.
+    pub async fn sweep(&self, log: &Log, since: Timestamp, dry_run: bool, settled: &mut HashSet<String>) -> Swept {
+        let mut swept = Swept::default();
+        let listed = match log.since(since).await {
+            Ok(listed) => listed,
+            Err(halt) => return Swept { halt: Some(halt), ..swept },
+        };
+        settled.retain(|guid| listed.iter().any(|logged| logged.guid == *guid));
+        let newest = listed.last().map(|logged| logged.delivered_at);
+        let missing = match self.missing(&listed, settled).await {
+            Ok(missing) => missing,
+            Err(error) => return Swept { halt: Some(later(&error)), ..swept },
+        };
+        let heard = self.heard();
+        for logged in listed.into_iter().filter(|logged| missing.contains(&logged.guid)) {
+            let outcome = match heard.contains(logged.event.as_str()) {
+                true => self.take_in(log, &logged, dry_run).await,
+                false => Ok(Outcome::Unwanted),
+            };
+            match outcome {
+                Ok(outcome) => {
+                    self.tell(log, &logged, &outcome, dry_run);
+                    settled.insert(logged.guid.clone());
+                    swept.findings.push((logged, outcome));
+                }
+                Err(halt) => {
+                    swept.until = Some(Timestamp(logged.delivered_at.0 - 1));
+                    swept.halt = Some(halt);
+                    return swept;
+                }
+            }
+        }
+        swept.until = newest;
+        swept
+    }
+
+    /// Those that never arrived: GitHub got no 2xx for them, or had nobody to send them to, and they are not in the journal.
+    async fn missing(&self, listed: &[Logged], settled: &HashSet<String>) -> Result<HashSet<String>, JournalError> {
+        let open = listed.iter().filter(|logged| (self.pull || !logged.succeeded) && !settled.contains(&logged.guid));
+        let ids = open.map(|logged| logged.guid.clone()).collect();
+        Ok(self.journal.missing(self.source.name(), ids).await?.into_iter().collect())
+    }
+
+    /// GitHub's words for the events that some rule could want: the others need not be fetched.
+    fn heard(&self) -> BTreeSet<&'static str> {
+        let index = self.rules.load();
+        let rules = index.rules().rules.iter().filter(|rule| rule.enabled);
+        let triggers = rules.flat_map(|rule| &rule.triggers);
+        triggers
+            .filter(|trigger| trigger.source.as_deref().is_none_or(|source| source == self.source.name()))
+            .filter_map(|trigger| registry::github_event_type(&trigger.event))
+            .collect()
+    }
+
+    async fn take_in(&self, log: &Log, logged: &Logged, dry_run: bool) -> Result<Outcome, Halt> {
+        let inbound = match log.request(logged, &self.source.entry().path).await {
+            Ok(Some(inbound)) => inbound,
+            Ok(None) => return Ok(Outcome::Refused("the log no longer has what was sent".to_owned())),
+            Err(Halt::Refused(why)) => return Ok(Outcome::Refused(why)),
+            Err(later) => return Err(later),
+        };
+        let by = format!("the delivery log of {}", log.hook());
+        let identified = self.source.fetched(inbound, &by).and_then(|verified| {
+            let identity = self.source.identify(&verified)?;
+            Ok(receive::to_journal(self.source.as_ref(), &verified, identity))
+        });
+        let delivery = match identified {
+            Ok(delivery) => delivery,
+            Err(refusal) => return Ok(Outcome::Refused(refusal.private)),
+        };
+        match self.is_wanted(&delivery) {
+            Ok(true) if dry_run => return Ok(Outcome::Recovered(None)),
+            Ok(true) => {}
+            Ok(false) => return Ok(Outcome::Unwanted),
+            Err(why) => return Ok(Outcome::Refused(why)),
+        }
+        match self.journal.append(delivery).await {
+            Ok(Appended::New { id } | Appended::Revived { id }) => {
+                (self.wake)(&id);
+                Ok(Outcome::Recovered(Some(id)))
+            }
+            Ok(Appended::Duplicate { .. }) => Ok(Outcome::Known),
+            Err(error) => Err(later(&error)),
+        }
+    }
+
+    /// Would any rule start, or fail to say? What is denied is taken in, too: the reason belongs where people look for it.
+    fn is_wanted(&self, delivery: &NewDelivery) -> Result<bool, String> {
+        let index = self.rules.load();
+        let delivery = Delivery { id: String::new(), content: delivery.clone(), replay: false };
+        let event = match self.source.decode(&delivery, false)? {
+            Some(event) if index.reads_payload(&event.kind) => self.source.decode(&delivery, true)?,
+            other => other,
+        };
+        let Some(event) = event else { return Ok(false) };
+        Ok(index.decide(&event).traces.iter().any(|trace| trace.verdict != Verdict::NotMatched))
+    }
+
+    fn tell(&self, log: &Log, logged: &Logged, outcome: &Outcome, dry_run: bool) {
+        if dry_run {
+            return;
+        }
+        let (source, hook, guid, event) = (self.source.name(), log.hook(), &logged.guid, &logged.event);
+        let labels = RecoveryLabels { source: source.to_owned(), outcome: outcome.word() };
+        self.metrics.recovered.get_or_create(&labels).inc();
+        match outcome {
+            Outcome::Recovered(id) => {
+                tracing::info!(source, %hook, guid, event, delivery = id, "taken in from GitHub's delivery log");
+            }
+            Outcome::Refused(why) => {
+                tracing::warn!(source, %hook, guid, event, "a delivery in GitHub's log cannot be taken in: {why}");
+            }
+            Outcome::Known | Outcome::Unwanted => {
+                tracing::debug!(source, %hook, guid, event, outcome = outcome.word(), "passed over")
+            }
+        }
+    }
+
+    /// Sweeps again and again, from where the last sweep ended, also over restarts.
+    pub async fn keep_up(self, log: Log, every: Duration) {
+        let mark = format!("delivery-log/{}/{}", self.source.name(), log.hook());
+        let mut settled = HashSet::new();
+        let mut failing = false;
+        tokio::time::sleep(SOON.min(every)).await;
+        loop {
+            let halt = match self.go_on(&log, &mark, &mut settled).await {
+                Ok(swept) => swept.halt,
+                Err(error) => Some(later(&error)),
+            };
+            let pause = match &halt {
+                Some(Halt::Later { after, .. }) => every.max(*after),
+                _ => every,
+            };
+            // Once when it begins, once when it ends.
+            match (&halt, failing) {
+                (Some(Halt::Later { why, .. } | Halt::Refused(why)), false) => {
+                    tracing::warn!(source = self.source.name(), hook = %log.hook(), "GitHub's delivery log cannot be read: {why}");
+                }
+                (None, true) => {
+                    tracing::info!(source = self.source.name(), hook = %log.hook(), "GitHub's delivery log can be read again");
+                }
+                _ => {}
+            }
+            failing = halt.is_some();
+            let result = if failing { "halted" } else { "done" };
+            let labels = RecoveryLabels { source: self.source.name().to_owned(), outcome: result };
+            self.metrics.sweeps.get_or_create(&labels).inc();
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.9..1.1))).await;
+        }
+    }
+
+    async fn go_on(&self, log: &Log, mark: &str, settled: &mut HashSet<String>) -> Result<Swept, JournalError> {
+        let last = match self.journal.mark(mark).await? {
+            Some(last) => last,
+            None => {
+                // From now on nothing is missed, also if the log stays empty or this process ends.
+                let now = Timestamp::now();
+                self.journal.set_mark(mark, now).await?;
+                now
+            }
+        };
+        let swept = self.sweep(log, before(last, OVERLAP), false, settled).await;
+        if let Some(until) = swept.until.filter(|until| *until > last) {
+            self.journal.set_mark(mark, until).await?;
+        }
+        Ok(swept)
+    }
+}
+
+/// What all intakes of a process have in common.
+pub struct Recovery {
+    /// The rules in force.
+    pub rules: Arc<ArcSwap<Index>>,
+    /// Where everything goes.
+    pub journal: Arc<dyn Journal>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Called with our id of what was taken in.
+    pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Who we are at GitHub.
+    pub access: Access,
+}
+
+impl Recovery {
+    /// An intake for each hook of each source that has any, and how often its log is to be looked at. The error is for the operator.
+    pub fn of(&self, settings: &Settings, sources: &[Arc<dyn Source>]) -> Result<Vec<(Intake, Log, Duration)>, String> {
+        let mut all = Vec::new();
+        for described in &settings.sources {
+            let plan = Plan::of(described, &settings.secrets).map_err(|why| format!("the source `{}` {why}", described.name))?;
+            let source = sources.iter().find(|source| source.name() == described.name);
+            let (Some(plan), Some(source)) = (plan, source) else { continue };
+            for hook in plan.hooks {
+                let intake = Intake {
+                    source: Arc::clone(source),
+                    rules: Arc::clone(&self.rules),
+                    journal: Arc::clone(&self.journal),
+                    metrics: Arc::clone(&self.metrics),
+                    wake: Arc::clone(&self.wake),
+                    pull: plan.pull,
+                };
+                all.push((intake, Log::new(hook, self.access.clone()), plan.every));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// So long before a moment.
+pub fn before(moment: Timestamp, length: Duration) -> Timestamp {
+    Timestamp(moment.0.saturating_sub(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)))
+}
+
+fn later(error: &JournalError) -> Halt {
+    Halt::Later { after: Duration::from_secs(1), why: error.to_string() }
+}
