@@ -8,8 +8,13 @@ use std::time::Instant;
 use declic::event::Event;
 use declic::matching::{Decisions, Index};
 use declic::rules::check::{Ground, check};
-use declic::rules::model::RuleSet;
+use declic::rules::load::load;
+use declic::rules::model::RuleFile;
 use serde_json::json;
+
+/// The command's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Resident memory of this process in bytes, as Linux tells it; nothing elsewhere.
 fn resident() -> Option<usize> {
@@ -54,15 +59,14 @@ fn file(numbers: Range<usize>) -> String {
 }
 
 fn index(count: usize) -> Index {
-    let mut rules = Vec::with_capacity(count);
     // Files have a size limit; many rules are many files.
-    for start in (0..count).step_by(1_000) {
-        let checked = check("bench.yaml", &file(start..count.min(start + 1_000)), &Ground::default());
-        assert_eq!(checked.errors(), 0, "{:?}", checked.diagnostics.first());
-        rules.extend(checked.rules.into_iter().map(Arc::new));
-    }
-    assert_eq!(rules.len(), count);
-    Index::new(Arc::new(RuleSet { rules, revision: "bench".to_owned() }))
+    let files: Vec<RuleFile> = (0..count)
+        .step_by(1_000)
+        .map(|start| RuleFile { path: format!("bench-{start}.yaml"), text: file(start..count.min(start + 1_000)) })
+        .collect();
+    let loaded = load(&files, None).unwrap_or_else(|faults| panic!("{:?}", faults.first()));
+    assert_eq!(loaded.set.rules.len(), count);
+    Index::new(Arc::new(loaded.set))
 }
 
 fn push(repository: &str) -> Event {

@@ -59,7 +59,7 @@ pub fn expression(bytes: &[u8]) {
             assert!(!faults.is_empty() && faults.iter().all(|fault| text.get(fault.span.clone()).is_some()), "{faults:?}")
         }
         Ok(compiled) => {
-            let again = Expression::compile(compiled.canonical(), &scope).unwrap_or_else(|faults| panic!("{faults:?}"));
+            let again = Expression::compile(&compiled.canonical(), &scope).unwrap_or_else(|faults| panic!("{faults:?}"));
             assert_eq!(again.canonical(), compiled.canonical());
             let value = compiled.evaluate(&environment);
             // The canonical form has other spaces and parentheses, so faults lie elsewhere in it.

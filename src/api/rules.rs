@@ -48,7 +48,7 @@ impl From<&model::Rule> for Rule {
             place: rule.place.clone(),
             description: rule.description.clone(),
             enabled: rule.enabled,
-            events: rule.triggers.iter().map(|trigger| trigger.event.clone()).collect(),
+            events: rule.triggers.iter().map(|trigger| trigger.event.to_owned()).collect(),
             uses: rule.steps.iter().map(|step| step.uses.clone()).collect(),
             replies: rule.reply.is_some(),
             concurrency: rule.concurrency.as_ref().map(|concurrency| mode(concurrency.mode).to_owned()),

@@ -19,7 +19,7 @@ pub(super) fn check(filter: &Filter, trigger: &Trigger, event: &Event) -> Option
     {
         return check;
     }
-    let value = value(event, &filter.path).filter(|value| !value.is_null());
+    let value = value(event, filter.path).filter(|value| !value.is_null());
     if filter.path == "event.files" && event.event.get("files_complete") == Some(&Value::Bool(false)) {
         // Acting once too often is better than once too few.
         return Some(Check::new(true, text, "the list of changed files is incomplete, so this counts as a match"));
@@ -47,7 +47,7 @@ fn push(filter: &Filter, trigger: &Trigger, event: &Event, text: &str) -> Option
     let has = |name: &str| trigger.filters.iter().any(|filter| filter.name == name);
     let named = |name: &str| event.event.get(name).filter(|value| value.is_string());
     let (branch, tag) = (named("branch"), named("tag"));
-    match (filter.name.as_str(), branch, tag) {
+    match (filter.name, branch, tag) {
         ("paths", None, Some(_)) => Some(Some(Check::new(true, text, "a tag has no changed files, so this is not asked"))),
         ("branches", None, Some(_)) if has("tags") => Some(None),
         ("tags", Some(_), None) if has("branches") => Some(None),
@@ -65,7 +65,9 @@ fn only_the_other(kind: &str, wanted: &str, name: &Value, text: &str) -> Check {
 fn text(filter: &Filter) -> String {
     let name = &filter.name;
     match &filter.test {
-        FilterTest::Glob(set) | FilterTest::AnyGlob(set) => format!("{name}: [{}]", set.patterns().join(", ")),
+        FilterTest::Glob(set) | FilterTest::AnyGlob(set) => {
+            format!("{name}: [{}]", set.patterns().collect::<Vec<_>>().join(", "))
+        }
         FilterTest::In(words) | FilterTest::AnyIn(words) => format!("{name}: [{}]", words.join(", ")),
         FilterTest::Flag(set) => format!("{name}: {set}"),
         FilterTest::Is(word) => format!("{name}: {word}"),
@@ -93,7 +95,7 @@ fn glob(filter: &Filter, set: &GlobSet, value: &Value, text: String) -> Check {
         Some(pattern) => format!("{shown}, decided by \"{pattern}\""),
         None => format!("{shown}, no pattern matches"),
     };
-    let hint = if pattern.is_some() { None } else { set.patterns().iter().find_map(|pattern| near_miss(input, pattern)) };
+    let hint = if pattern.is_some() { None } else { set.patterns().find_map(|pattern| near_miss(input, pattern)) };
     Check { hint, ..Check::new(holds, text, found) }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::look::{Occasion, look, overlooked};
@@ -13,10 +14,12 @@ use crate::rules::registry;
 /// Rules by (source, event, repository), so that a delivery looks only at those that could start.
 pub struct Index {
     set: Arc<RuleSet>,
-    /// Hash of the key to (rule, trigger), in order. A wildcard is an entry with that part empty.
-    entries: HashMap<u64, Vec<(usize, usize)>>,
+    /// Hash of the key to the places in `entries` that it has. A wildcard is a key with that part empty.
+    keys: HashMap<u64, Range<u32>>,
+    /// (rule, trigger) by key, in order.
+    entries: Vec<(u32, u32)>,
     /// Event kinds of which some rule reads the payload.
-    payloads: HashSet<String>,
+    payloads: HashSet<&'static str>,
     /// Sources to which some rule replies; none stands for all.
     replies: HashSet<Option<String>>,
 }
@@ -24,12 +27,12 @@ pub struct Index {
 impl Index {
     /// Builds it once for a rule set.
     pub fn new(set: Arc<RuleSet>) -> Self {
-        let mut entries: HashMap<u64, Vec<(usize, usize)>> = HashMap::new();
+        let mut found: Vec<(u64, u32, u32)> = Vec::new();
         let mut payloads = HashSet::new();
         let mut replies = HashSet::new();
-        for (rule_number, rule) in set.rules.iter().enumerate() {
+        for (rule_number, rule) in (0..).zip(&set.rules) {
             if rule.reads_payload {
-                payloads.extend(rule.triggers.iter().map(|trigger| trigger.event.clone()));
+                payloads.extend(rule.triggers.iter().map(|trigger| trigger.event));
             }
             if !rule.enabled {
                 continue;
@@ -37,14 +40,20 @@ impl Index {
             if rule.reply.is_some() {
                 replies.extend(rule.triggers.iter().map(|trigger| trigger.source.clone()));
             }
-            for (trigger_number, trigger) in rule.triggers.iter().enumerate() {
+            for (trigger_number, trigger) in (0..).zip(&rule.triggers) {
                 for repository in repositories(rule, trigger) {
-                    let key = key(&trigger.event, trigger.source.as_deref(), repository);
-                    entries.entry(key).or_default().push((rule_number, trigger_number));
+                    found.push((key(trigger.event, trigger.source.as_deref(), repository), rule_number, trigger_number));
                 }
             }
         }
-        Self { set, entries, payloads, replies }
+        found.sort_unstable();
+        let mut keys = HashMap::new();
+        for (place, (key, ..)) in (0..).zip(&found) {
+            keys.entry(*key).or_insert(place..place).end = place + 1;
+        }
+        keys.shrink_to_fit();
+        let entries = found.into_iter().map(|(_, rule, trigger)| (rule, trigger)).collect();
+        Self { set, keys, entries, payloads, replies }
     }
 
     /// The rules behind it.
@@ -72,8 +81,8 @@ impl Index {
             while let Some((_, trigger_number)) = rest.next_if(|(rule, _)| *rule == rule_number) {
                 triggers.push(trigger_number);
             }
-            let Some(rule) = self.set.rules.get(rule_number) else { continue };
-            let heard = triggers.into_iter().filter_map(|number| rule.triggers.get(number));
+            let Some(rule) = self.set.rules.get(rule_number as usize) else { continue };
+            let heard = triggers.into_iter().filter_map(|number| rule.triggers.get(number as usize));
             // Keys are hashes: a chance neighbour is told apart here.
             let heard: Vec<&Trigger> = heard.filter(|trigger| overlooked(rule, trigger, event).is_none()).collect();
             if let Some(trace) = best(rule, &heard, &occasion) {
@@ -83,13 +92,18 @@ impl Index {
         decisions
     }
 
+    fn entries(&self, key: u64) -> &[(u32, u32)] {
+        let places = self.keys.get(&key).map_or(0..0, |places| places.start as usize..places.end as usize);
+        self.entries.get(places).unwrap_or_default()
+    }
+
     /// (rule, trigger) of everything that could start, in order.
-    fn candidates(&self, event: &Event) -> Vec<(usize, usize)> {
+    fn candidates(&self, event: &Event) -> Vec<(u32, u32)> {
         let mut candidates = Vec::new();
         for kind in std::iter::once(event.kind.as_str()).chain(registry::also(&event.kind)) {
             for source in [None, Some(event.source.as_str())] {
                 for repository in [None, event.repository()] {
-                    candidates.extend(self.entries.get(&key(kind, source, repository)).into_iter().flatten().copied());
+                    candidates.extend_from_slice(self.entries(key(kind, source, repository)));
                     if event.repository().is_none() {
                         break;
                     }

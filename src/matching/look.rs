@@ -10,13 +10,39 @@ use serde_json::{Map, Value};
 use super::allow::allowed;
 use super::{Check, Trace, Verdict, arguments, filter};
 use crate::event::Event;
-use crate::rules::expr::{Environment, EvaluationError, show};
+use crate::rules::expr::{Environment, EvaluationError, Expression, Reason, Roots, show};
 use crate::rules::model::{Rule, Trigger};
 use crate::rules::registry;
 
 type Names = BTreeMap<String, Arc<Value>>;
 
-/// An event with its contexts as expressions read them, copied only once and only if an expression is reached.
+/// The event itself as expressions read it: nothing is copied.
+struct View<'a> {
+    event: &'a Event,
+    /// `event` with the arguments of the command as the rule declares them.
+    with_arguments: Option<Value>,
+}
+
+impl Roots for View<'_> {
+    fn root(&self, name: &str) -> Option<&Value> {
+        match name {
+            "event" => Some(self.with_arguments.as_ref().unwrap_or(&self.event.event)),
+            "repo" => Some(&self.event.repo),
+            "actor" => Some(&self.event.actor),
+            "delivery" => Some(&self.event.delivery),
+            _ => None,
+        }
+    }
+}
+
+/// `event` with these arguments of a command in it.
+fn with_arguments(event: &Event, arguments: Value) -> Option<Value> {
+    let Value::Object(mut fields) = event.event.clone() else { return None };
+    fields.insert("args".to_owned(), arguments);
+    Some(Value::Object(fields))
+}
+
+/// An event with its contexts as variables read them, copied only once and only if a condition reads variables.
 pub(super) struct Occasion<'a> {
     pub event: &'a Event,
     names: OnceCell<Names>,
@@ -40,11 +66,8 @@ impl<'a> Occasion<'a> {
     /// The root names, without `vars`, for a trigger whose command has these arguments.
     fn environment(&self, arguments: Option<Value>) -> Environment {
         let mut names = self.names();
-        if let Some(arguments) = arguments
-            && let Value::Object(mut fields) = self.event.event.clone()
-        {
-            fields.insert("args".to_owned(), arguments);
-            names.insert("event".to_owned(), Arc::new(Value::Object(fields)));
+        if let Some(event) = arguments.and_then(|arguments| with_arguments(self.event, arguments)) {
+            names.insert("event".to_owned(), Arc::new(event));
         }
         Environment { names }
     }
@@ -71,7 +94,7 @@ fn with_vars(rule: &Rule, mut environment: Environment) -> Result<Environment, E
 
 /// Why a trigger does not hear the event at all, if so.
 pub(super) fn overlooked(rule: &Rule, trigger: &Trigger, event: &Event) -> Option<Check> {
-    if !registry::is_heard_as(&event.kind, &trigger.event) {
+    if !registry::is_heard_as(&event.kind, trigger.event) {
         return Some(Check::new(false, format!("event {}", trigger.event), format!("this is {}", event.kind)));
     }
     if let Some(source) = trigger.source.as_ref().filter(|source| **source != event.source) {
@@ -165,9 +188,7 @@ fn deletion(rule: &Rule, event: &Event) -> Option<Check> {
 /// `if:`. An error is never "false".
 fn condition(rule: &Rule, occasion: &Occasion<'_>, arguments: Option<Value>, checks: &mut Vec<Check>) -> Option<Verdict> {
     let condition = rule.condition.as_ref()?;
-    let environment = occasion.environment(arguments);
-    let environment = if condition.reads(&["vars"]) { with_vars(rule, environment) } else { Ok(environment) };
-    match environment.and_then(|environment| condition.explain(&environment)) {
+    match explained(condition, rule, occasion, arguments) {
         Ok(reason) => {
             let holds = reason.holds;
             checks.push(Check { reason: Some(reason), ..Check::new(holds, "if", "") });
@@ -178,4 +199,17 @@ fn condition(rule: &Rule, occasion: &Occasion<'_>, arguments: Option<Value>, che
             Some(Verdict::Error)
         }
     }
+}
+
+fn explained(
+    condition: &Expression,
+    rule: &Rule,
+    occasion: &Occasion<'_>,
+    arguments: Option<Value>,
+) -> Result<Reason, EvaluationError> {
+    if condition.reads(&["vars"]) {
+        return condition.explain(&with_vars(rule, occasion.environment(arguments))?);
+    }
+    let event = occasion.event;
+    condition.explain(&View { event, with_arguments: arguments.and_then(|arguments| with_arguments(event, arguments)) })
 }

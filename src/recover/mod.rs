@@ -133,7 +133,7 @@ impl Intake {
         let triggers = rules.flat_map(|rule| &rule.triggers);
         triggers
             .filter(|trigger| trigger.source.as_deref().is_none_or(|source| source == self.source.name()))
-            .filter_map(|trigger| registry::github_event_type(&trigger.event))
+            .filter_map(|trigger| registry::github_event_type(trigger.event))
             .collect()
     }
 

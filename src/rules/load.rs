@@ -6,8 +6,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::rules::check::{Checked, Ground, check};
+use crate::rules::compact::compact;
 use crate::rules::diagnostic::{Diagnostic, Severity};
-use crate::rules::model::{Offer, RuleFile, RuleSet};
+use crate::rules::model::{Offer, Rule, RuleFile, RuleSet};
 use crate::rules::overlap::overlaps;
 
 /// Hexadecimal digits of a revision: short enough to read out, long enough not to meet twice.
@@ -32,7 +33,9 @@ pub fn load(files: &[RuleFile], offer: Option<&Offer>) -> Result<Loaded, Vec<Dia
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
         return Err(faults);
     }
-    let rules = checked.into_iter().flat_map(|file| file.rules).map(Arc::new).collect();
+    let mut rules: Vec<Rule> = checked.into_iter().flat_map(|file| file.rules).collect();
+    compact(&mut rules);
+    let rules = rules.into_iter().map(Arc::new).collect();
     Ok(Loaded { set: RuleSet { rules, revision: revision(files) }, warnings: faults })
 }
 

@@ -1,6 +1,7 @@
 //! Rule files: read ([`yaml`]), checked ([`check`]) against the registry, compiled into the [`model`]. Pure: no IO, no clock.
 
 pub mod check;
+mod compact;
 pub mod diagnostic;
 pub mod expr;
 pub mod github_payloads;

@@ -29,9 +29,9 @@ pub struct Rule {
     /// `allow:`; empty means anyone who could cause the event.
     pub allow: Allow,
     /// `environment:`
-    pub environment: Option<Environment>,
+    pub environment: Option<Box<Environment>>,
     /// `concurrency:`
-    pub concurrency: Option<Concurrency>,
+    pub concurrency: Option<Box<Concurrency>>,
     /// `timeout:` of the whole run.
     pub timeout: Option<Duration>,
     /// `vars:` of file and rule, in order; later ones may read earlier ones.
@@ -39,7 +39,7 @@ pub struct Rule {
     /// `steps:`
     pub steps: Vec<Step>,
     /// `reply:`
-    pub reply: Option<Reply>,
+    pub reply: Option<Box<Reply>>,
     /// `on-failure:`
     pub on_failure: Vec<Step>,
     /// `finally:`
@@ -52,7 +52,7 @@ pub struct Rule {
 #[derive(Debug)]
 pub struct Trigger {
     /// `github.push`, …
-    pub event: String,
+    pub event: &'static str,
     /// `source:`; `None` means any source of that event.
     pub source: Option<String>,
     /// Filters, in the registry's order; all must hold.
@@ -78,9 +78,9 @@ pub struct Argument {
 #[derive(Debug)]
 pub struct Filter {
     /// Key in the rule file: `branches`.
-    pub name: String,
+    pub name: &'static str,
     /// Path it looks at: `event.branch`.
-    pub path: String,
+    pub path: &'static str,
     /// The test.
     pub test: FilterTest,
 }

@@ -15,7 +15,6 @@ pub const STALE: &str = "stale";
 
 /// What comes next.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it lives for one step")]
 pub enum Next<'a> {
     /// This step, from its beginning or from where it is.
     Step {

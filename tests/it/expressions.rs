@@ -46,7 +46,7 @@ fn expressions_evaluate() {
     let check = |source: &str, expected: Value| {
         let expression = compile(source);
         assert_eq!(expression.evaluate(&environment()), Ok(expected.clone()), "{source}");
-        let again = compile(expression.canonical());
+        let again = compile(&expression.canonical());
         assert_eq!((again.canonical(), again.evaluate(&environment())), (expression.canonical(), Ok(expected)), "{source}");
     };
     // Literals, arithmetic, precedence.
@@ -297,7 +297,7 @@ proptest! {
             Ok(expression) => {
                 let first = expression.evaluate(&environment());
                 prop_assert_eq!(&first, &expression.evaluate(&environment()));
-                let again = Expression::compile(expression.canonical(), &scope());
+                let again = Expression::compile(&expression.canonical(), &scope());
                 prop_assert!(again.is_ok(), "{} from {}: {:?}", expression.canonical(), text, again);
                 if let Ok(again) = again {
                     prop_assert_eq!(again.canonical(), expression.canonical());

@@ -18,6 +18,7 @@ mod trust;
 
 pub use cases::happening;
 
+use crate::rules::compact::compact;
 use crate::rules::diagnostic::{Diagnostic, Faults, Severity};
 use crate::rules::expr::{Expression, Fault, Scope};
 use crate::rules::model::{Grant, Offer, Rule};
@@ -84,6 +85,7 @@ pub fn check(path: &str, text: &str, ground: &Ground<'_>) -> Checked {
         checker.file(&tree, &mut checked);
     }
     checked.diagnostics = checker.faults.finish();
+    compact(&mut checked.rules);
     checked
 }
 

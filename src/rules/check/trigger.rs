@@ -80,7 +80,7 @@ impl Checker<'_> {
         let arguments = self.declarations(spec, entry, entries, &mut filters, &mut heard);
         let shapes = spec.declares.key().zip(heard.declared.clone()).map(|(key, shape)| (key.to_owned(), shape));
         heard.trigger = Some(Trigger {
-            event: spec.name.to_owned(),
+            event: spec.name,
             source: heard.source.clone(),
             filters,
             shapes: shapes.into_iter().collect(),
@@ -134,7 +134,7 @@ impl Checker<'_> {
             self.faults.error("id", node.span.clone(), message, Some(help));
             return None;
         }
-        Some(Filter { name: "command".to_owned(), path: "event.command".to_owned(), test: FilterTest::Is(word.to_owned()) })
+        Some(Filter { name: "command", path: "event.command", test: FilterTest::Is(word.to_owned()) })
     }
 
     fn filter(&mut self, spec: &EventSpec, filter: &FilterSpec, node: &Node, heard: &mut Heard) -> Option<Filter> {
@@ -218,7 +218,7 @@ impl Checker<'_> {
 }
 
 fn made(filter: &FilterSpec, test: FilterTest) -> Filter {
-    Filter { name: filter.name.to_owned(), path: filter.path.to_owned(), test }
+    Filter { name: filter.name, path: filter.path, test }
 }
 
 /// The keys that an event takes in `on:`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::ast::Operator;
 use super::datum::Datum;
 use super::node::{Each, Function, Node, NodeKind};
-use super::{Environment, EvaluationError, MOST_STEPS};
+use super::{EvaluationError, MOST_STEPS, Roots};
 
 /// Most bytes of text that one evaluation may make.
 const MOST_TEXT: usize = 4 << 20;
@@ -20,7 +20,7 @@ const TEXT_IN_A_STEP: usize = 4096;
 
 /// One evaluation.
 pub(super) struct Machine<'a> {
-    environment: &'a Environment,
+    roots: &'a dyn Roots,
     locals: Vec<Datum<'a>>,
     steps: u32,
     text: usize,
@@ -43,8 +43,8 @@ pub(super) fn name_of(node: &Node) -> String {
 }
 
 impl<'a> Machine<'a> {
-    pub fn new(environment: &'a Environment) -> Self {
-        Self { environment, locals: Vec::new(), steps: 0, text: 0 }
+    pub fn new(roots: &'a dyn Roots) -> Self {
+        Self { roots, locals: Vec::new(), steps: 0, text: 0 }
     }
 
     /// The value of a whole expression.
@@ -87,7 +87,7 @@ impl<'a> Machine<'a> {
 
     pub fn datum(&mut self, node: &'a Node) -> Outcome<'a> {
         match &node.kind {
-            NodeKind::Constant(value) => return Ok(Datum::from(value)),
+            NodeKind::Constant(value) => return Ok(Datum::from(value.as_ref())),
             NodeKind::Path(path) => return self.path(node, path),
             NodeKind::Local(slot, path) => {
                 let start = self.locals.get(*slot).cloned().unwrap_or(Datum::Null);
@@ -158,7 +158,7 @@ impl<'a> Machine<'a> {
 
     fn path(&self, node: &Node, path: &[Box<str>]) -> Outcome<'a> {
         let Some((root, fields)) = path.split_first() else { return Ok(Datum::Null) };
-        let start = self.environment.names.get(root.as_ref()).map_or(Datum::Null, |value| Datum::from(value.as_ref()));
+        let start = self.roots.root(root).map_or(Datum::Null, Datum::from);
         fields.iter().try_fold(start, |datum, name| field(node, datum, name))
     }
 

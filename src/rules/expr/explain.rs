@@ -7,29 +7,24 @@ use super::datum::Datum;
 use super::eval::Machine;
 use super::node::{Method, Node, NodeKind};
 use super::show::show;
-use super::{Environment, EvaluationError, Reason};
+use super::{EvaluationError, Reason, Roots};
 
 /// Evaluates the condition part by part, as far as it decides.
-pub(super) fn explain(source: &str, node: &Node, environment: &Environment) -> Result<Reason, EvaluationError> {
-    let mut machine = Machine::new(environment);
-    reason(source, node, environment, &mut machine)
+pub(super) fn explain(source: &str, node: &Node, roots: &dyn Roots) -> Result<Reason, EvaluationError> {
+    let mut machine = Machine::new(roots);
+    reason(source, node, roots, &mut machine)
 }
 
-fn reason<'a>(
-    source: &str,
-    node: &'a Node,
-    environment: &'a Environment,
-    machine: &mut Machine<'a>,
-) -> Result<Reason, EvaluationError> {
+fn reason<'a>(source: &str, node: &'a Node, roots: &'a dyn Roots, machine: &mut Machine<'a>) -> Result<Reason, EvaluationError> {
     let (parts, all) = match &node.kind {
         NodeKind::And(parts) => (parts, true),
         NodeKind::Or(parts) => (parts, false),
-        _ => return leaf(source, node, environment, machine),
+        _ => return leaf(source, node, roots, machine),
     };
     let mut reasons = Vec::new();
     let mut holds = all;
     for part in parts {
-        let part = reason(source, part, environment, machine)?;
+        let part = reason(source, part, roots, machine)?;
         let decides = part.holds != all;
         reasons.push(part);
         if decides {
@@ -41,25 +36,20 @@ fn reason<'a>(
     Ok(Reason { holds, text: text.to_owned(), found: Vec::new(), parts: reasons, hint: None })
 }
 
-fn leaf<'a>(
-    source: &str,
-    node: &'a Node,
-    environment: &'a Environment,
-    machine: &mut Machine<'a>,
-) -> Result<Reason, EvaluationError> {
+fn leaf<'a>(source: &str, node: &'a Node, roots: &'a dyn Roots, machine: &mut Machine<'a>) -> Result<Reason, EvaluationError> {
     let holds = machine.condition(node)?;
     let text = source.get(node.span.clone()).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
     let hint = if holds { None } else { hint(node, machine) };
-    Ok(Reason { holds, text, found: found(node, environment), parts: Vec::new(), hint })
+    Ok(Reason { holds, text, found: found(node, roots), parts: Vec::new(), hint })
 }
 
 /// The fields that were read and what they were.
-fn found(node: &Node, environment: &Environment) -> Vec<String> {
+fn found(node: &Node, roots: &dyn Roots) -> Vec<String> {
     node.paths()
         .into_iter()
         .map(|(path, _)| {
             let (root, fields) = path.split_first().map_or(("", path), |(root, fields)| (root.as_ref(), fields));
-            let root = environment.names.get(root).map(AsRef::as_ref);
+            let root = roots.root(root);
             let value = fields.iter().fold(root, |value, name| value.and_then(|value| value.get(name.as_ref())));
             let shown = match value {
                 None | Some(Value::Null) => "missing".to_owned(),

@@ -53,7 +53,7 @@ impl Scope {
     #[must_use]
     pub fn assuming(&self, condition: &Expression) -> Self {
         let mut scope = self.clone();
-        for path in condition.proven.iter() {
+        for path in condition.0.proven.iter() {
             let mut parts = path.split('\u{0}');
             let root = parts.next().and_then(|root| scope.names.get_mut(root));
             if let Some(root) = root {
@@ -138,15 +138,29 @@ pub struct Environment {
     pub names: BTreeMap<String, Arc<Value>>,
 }
 
+/// Where an evaluation finds the values of root names: in an [`Environment`], or where they are already, without copying them.
+pub trait Roots {
+    /// The value of a root name; a missing value is `null`.
+    fn root(&self, name: &str) -> Option<&Value>;
+}
+
+impl Roots for Environment {
+    fn root(&self, name: &str) -> Option<&Value> {
+        self.names.get(name).map(AsRef::as_ref)
+    }
+}
+
 /// An expression that was checked against a scope; evaluating it cannot go on for ever and cannot panic.
 #[derive(Debug, Clone)]
-pub struct Expression {
-    source: Arc<str>,
-    canonical: Arc<str>,
+pub struct Expression(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    source: Box<str>,
     result: Type,
     /// Paths that are there if it is true, as `flow` writes them.
-    proven: Arc<[String]>,
-    node: Arc<node::Node>,
+    proven: Box<[String]>,
+    node: node::Node,
 }
 
 /// Evaluation failed: this is never "false", the rule or step is in error.
@@ -194,22 +208,23 @@ impl Expression {
 
     /// As written.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// The same expression in canonical form: one space around operators, no parentheses that change nothing.
-    pub fn canonical(&self) -> &str {
-        &self.canonical
+    /// Made anew each time: nothing that runs needs it.
+    pub fn canonical(&self) -> String {
+        parser::parse(&self.0.source).map_or_else(|_| self.0.source.to_string(), |ast| ast.to_string())
     }
 
     /// The type it evaluates to ([`Type::Text`] or a structure of it if an outsider can choose part of it).
     pub fn result(&self) -> &Type {
-        &self.result
+        &self.0.result
     }
 
     /// The names of the path, if the expression is nothing but one: `event.head.sha`.
     pub fn path(&self) -> Option<Vec<&str>> {
-        match &self.node.kind {
+        match &self.0.node.kind {
             node::NodeKind::Path(path) => Some(path.iter().map(AsRef::as_ref).collect()),
             _ => None,
         }
@@ -217,26 +232,26 @@ impl Expression {
 
     /// True if it may read the context path, such as `event.payload`: the path itself, something in it, or a whole that includes it.
     pub fn reads(&self, path: &[&str]) -> bool {
-        self.node.paths().iter().any(|(read, _)| read.iter().zip(path).all(|(a, b)| a.as_ref() == *b))
+        self.0.node.paths().iter().any(|(read, _)| read.iter().zip(path).all(|(a, b)| a.as_ref() == *b))
     }
 
     /// True if the condition can only hold where the flag at the path is not set: `!event.fork && …`.
     pub fn only_without(&self, flag: &[&str]) -> bool {
-        self.node.only_without(flag)
+        self.0.node.only_without(flag)
     }
 
     /// The value, or why there is none.
     pub fn evaluate(&self, environment: &Environment) -> Result<Value, EvaluationError> {
-        eval::Machine::new(environment).value(&self.node)
+        eval::Machine::new(environment).value(&self.0.node)
     }
 
     /// Does the condition hold?
     pub fn holds(&self, environment: &Environment) -> Result<bool, EvaluationError> {
-        eval::Machine::new(environment).condition(&self.node)
+        eval::Machine::new(environment).condition(&self.0.node)
     }
 
     /// Evaluates a condition and says why.
-    pub fn explain(&self, environment: &Environment) -> Result<Reason, EvaluationError> {
-        explain::explain(&self.source, &self.node, environment)
+    pub fn explain(&self, roots: &dyn Roots) -> Result<Reason, EvaluationError> {
+        explain::explain(&self.0.source, &self.0.node, roots)
     }
 }

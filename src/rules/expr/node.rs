@@ -16,25 +16,26 @@ pub(super) struct Node {
 
 #[derive(Debug, Clone)]
 pub(super) enum NodeKind {
-    Constant(Value),
+    /// Boxed, like the regular expression: they would make every part of every rule as large as themselves.
+    Constant(Box<Value>),
     /// A root name and the fields below it.
     Path(Vec<Box<str>>),
     /// The variable of an enclosing `map`, `exists`, …, counted from the outermost, and the fields below it.
     Local(usize, Vec<Box<str>>),
     Field(Box<Node>, Box<str>),
     Index(Box<Node>, Box<Node>),
-    List(Vec<Node>),
+    List(Box<[Node]>),
     Not(Box<Node>),
     Negate(Box<Node>),
-    And(Vec<Node>),
-    Or(Vec<Node>),
+    And(Box<[Node]>),
+    Or(Box<[Node]>),
     Binary(Operator, Box<Node>, Box<Node>),
     /// `<` and its kind between points in time.
     Order(Operator, Box<Node>, Box<Node>),
     If(Box<Node>, Box<Node>, Box<Node>),
     Call(Function, Box<Node>),
-    Method(Method, Box<Node>, Vec<Node>),
-    Matches(Box<Node>, Regex),
+    Method(Method, Box<Node>, Box<[Node]>),
+    Matches(Box<Node>, Box<Regex>),
     Each(Each, Box<Node>, Box<Node>),
     /// JSON does not tell `2` from `2.0`; where the type says double, it is one.
     ToDouble(Box<Node>),
@@ -108,7 +109,7 @@ impl Node {
     pub fn only_without(&self, flag: &[&str]) -> bool {
         let is_flag =
             |node: &Node| matches!(&node.kind, NodeKind::Path(path) if path.iter().map(AsRef::as_ref).eq(flag.iter().copied()));
-        let is = |node: &Node, value: bool| matches!(&node.kind, NodeKind::Constant(Value::Bool(found)) if *found == value);
+        let is = |node: &Node, value: bool| matches!(&node.kind, NodeKind::Constant(found) if **found == Value::Bool(value));
         match &self.kind {
             NodeKind::Not(inner) => is_flag(inner),
             NodeKind::And(parts) => parts.iter().any(|part| part.only_without(flag)),

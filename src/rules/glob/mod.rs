@@ -13,9 +13,7 @@ pub const LONGEST: usize = 1000;
 /// One `branches:`, `tags:` or `paths:` list, compiled. A later pattern wins over an earlier one.
 #[derive(Debug, Clone)]
 pub struct GlobSet {
-    patterns: Vec<String>,
-    /// As written, without the `!`; same order.
-    compiled: Vec<Pattern>,
+    patterns: Box<[Pattern]>,
 }
 
 /// A pattern that cannot be used, at a byte range of its text.
@@ -45,7 +43,7 @@ impl GlobFault {
 }
 
 /// What the patterns are held against; decides which look-alikes are refused (`refs/heads/`, `./`, `^`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// `branches:`
     Branch,
@@ -71,23 +69,23 @@ impl GlobSet {
         if faults.is_empty() && !compiled.iter().any(Pattern::includes) {
             faults.push(nothing_included(patterns, subject));
         }
-        if faults.is_empty() { Ok(Self { patterns: patterns.to_vec(), compiled }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { patterns: compiled.into() }) } else { Err(faults) }
     }
 
     /// Whether the input is in, and the pattern that decided: the last one that matches. `None`: no pattern matches, so it is out.
     pub fn decide(&self, input: &str) -> (bool, Option<&str>) {
-        let decisive = self.compiled.iter().zip(&self.patterns).rev().find(|(pattern, _)| pattern.matches(input));
-        decisive.map_or((false, None), |(pattern, text)| (pattern.includes(), Some(text)))
+        let decisive = self.patterns.iter().rev().find(|pattern| pattern.matches(input));
+        decisive.map_or((false, None), |pattern| (pattern.includes(), Some(pattern.text())))
     }
 
     /// As written.
-    pub fn patterns(&self) -> &[String] {
-        &self.patterns
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(Pattern::text)
     }
 
     /// The names themselves, if every pattern is one and excludes nothing: then an index can look them up.
     pub fn names(&self) -> Option<Vec<&str>> {
-        self.compiled.iter().map(|pattern| pattern.name().filter(|_| pattern.includes())).collect()
+        self.patterns.iter().map(|pattern| pattern.name().filter(|_| pattern.includes())).collect()
     }
 }
 

@@ -7,21 +7,22 @@ use regex::Regex;
 
 use super::{GlobFault, LONGEST};
 
-/// A compiled pattern.
+/// A compiled pattern. There may be a hundred thousand of them, so it keeps its text once.
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
-    excludes: bool,
+    /// As written.
+    text: Box<str>,
     test: Test,
 }
 
 #[derive(Debug, Clone)]
 enum Test {
-    /// Exactly this.
-    Name(String),
-    /// This, then anything: `docs/**`.
-    Prefix(String),
-    /// A regular expression, and its compiled form once it was needed.
-    Regex(String, OnceLock<Option<Regex>>),
+    /// Exactly this; nothing means the text as written.
+    Name(Option<Box<str>>),
+    /// This, then anything: `docs/**`. Nothing means the text as written, without the stars.
+    Prefix(Option<Box<str>>),
+    /// A regular expression, once it was needed; nothing in it means that it cannot be compiled.
+    Regex(OnceLock<Option<Box<Regex>>>),
 }
 
 impl Pattern {
@@ -30,38 +31,59 @@ impl Pattern {
         if text.len() > LONGEST {
             return Err(GlobFault::new(LONGEST..text.len(), format!("a pattern has at most {LONGEST} bytes")));
         }
-        let (excludes, offset) = if text.starts_with('!') { (true, 1) } else { (false, 0) };
-        let atoms = atoms(text, offset)?;
+        let positive = positive(text);
+        let atoms = atoms(text, text.len() - positive.len())?;
         if atoms.is_empty() {
             return Err(GlobFault::new(0..text.len(), "this pattern is empty: it would never match"));
         }
-        Ok(Self { excludes, test: test(&atoms) })
+        Ok(Self { text: text.into(), test: test(&atoms, positive) })
+    }
+
+    /// As written.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Does a match let the input in?
     pub fn includes(&self) -> bool {
-        !self.excludes
+        !self.text.starts_with('!')
     }
 
     /// The only text that matches, if there is only one.
     pub fn name(&self) -> Option<&str> {
         match &self.test {
-            Test::Name(name) => Some(name),
-            Test::Prefix(_) | Test::Regex(..) => None,
+            Test::Name(name) => Some(name.as_deref().unwrap_or_else(|| positive(&self.text))),
+            Test::Prefix(_) | Test::Regex(_) => None,
         }
     }
 
     /// Does the whole input match? An exclusion that cannot be compiled excludes, an inclusion does not include.
     pub fn matches(&self, input: &str) -> bool {
         match &self.test {
-            Test::Name(name) => name == input,
-            Test::Prefix(prefix) => input.starts_with(prefix.as_str()),
-            Test::Regex(source, compiled) => match compiled.get_or_init(|| Regex::new(source).ok()) {
+            Test::Name(name) => name.as_deref().unwrap_or_else(|| positive(&self.text)) == input,
+            Test::Prefix(prefix) => {
+                input.starts_with(prefix.as_deref().unwrap_or_else(|| positive(&self.text).trim_end_matches("**")))
+            }
+            Test::Regex(compiled) => match compiled.get_or_init(|| regex(&self.text).map(Box::new)) {
                 Some(regex) => regex.is_match(input),
-                None => self.excludes,
+                None => !self.includes(),
             },
         }
     }
+}
+
+/// The pattern without its `!`.
+fn positive(text: &str) -> &str {
+    text.strip_prefix('!').unwrap_or(text)
+}
+
+/// The regular expression that means the same.
+fn regex(text: &str) -> Option<Regex> {
+    let atoms = atoms(text, text.len() - positive(text).len()).ok()?;
+    let mut source = String::from("(?s)^(?:");
+    atoms.iter().for_each(|atom| translate(atom, &mut source));
+    source.push_str(")$");
+    Regex::new(&source).ok()
 }
 
 /// What a pattern is made of.
@@ -163,23 +185,22 @@ fn range(low: char, high: char) -> Result<(char, char), String> {
 }
 
 /// The cheapest test that does it.
-fn test(atoms: &[Atom]) -> Test {
+fn test(atoms: &[Atom], written: &str) -> Test {
     let plain = |atoms: &[Atom]| {
         let characters = atoms.iter().map(|atom| if let Atom::Character(c) = atom { Some(*c) } else { None });
         characters.collect::<Option<String>>()
     };
+    // Only escapes make it differ from what was written.
+    let kept = |text: String, written: &str| (text != written).then(|| text.into_boxed_str());
     if let Some(name) = plain(atoms) {
-        return Test::Name(name);
+        return Test::Name(kept(name, written));
     }
     if let Some((Atom::Anything, before)) = atoms.split_last()
         && let Some(prefix) = plain(before)
     {
-        return Test::Prefix(prefix);
+        return Test::Prefix(kept(prefix, written.trim_end_matches("**")));
     }
-    let mut source = String::from("(?s)^(?:");
-    atoms.iter().for_each(|atom| translate(atom, &mut source));
-    source.push_str(")$");
-    Test::Regex(source, OnceLock::new())
+    Test::Regex(OnceLock::new())
 }
 
 fn translate(atom: &Atom, out: &mut String) {

@@ -56,7 +56,7 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
     let mut known: Vec<(Event, Vec<Trace>)> = Vec::new();
     for rule in &rules.rules {
         let mut best: Option<(Trace, Event)> = None;
-        for trigger in rule.triggers.iter().filter(|trigger| registry::is_heard_as(&happening.event, &trigger.event)) {
+        for trigger in rule.triggers.iter().filter(|trigger| registry::is_heard_as(&happening.event, trigger.event)) {
             let source = trigger.source.as_deref().unwrap_or("sample");
             let declared = trigger.shapes.first().map(|(_, shape)| shape);
             let Some(event) = sample::event(happening, source, declared) else { continue };

@@ -285,7 +285,7 @@ fn with_environment(steps: Vec<Step>) -> Rule {
     let name = |text: &str| Template::literal(json!(text));
     let environment =
         Environment { name: name("staging"), url: Some(name("https://staging.example")), sha: None, transient: false };
-    Rule { environment: Some(environment), ..rule("deploy", steps) }
+    Rule { environment: Some(Box::new(environment)), ..rule("deploy", steps) }
 }
 
 #[tokio::test]
@@ -320,7 +320,7 @@ async fn a_report_that_fails_is_seen_but_never_fails_the_run() {
 
 fn grouped(mode: Mode) -> Rule {
     Rule {
-        concurrency: Some(Concurrency { group: Template::literal(json!("staging")), mode }),
+        concurrency: Some(Box::new(Concurrency { group: Template::literal(json!("staging")), mode })),
         ..rule("deploy", vec![step("a")])
     }
 }
@@ -361,7 +361,7 @@ async fn the_latest_covers_those_that_waited() {
 #[tokio::test]
 async fn a_superseded_run_stops_between_two_steps_and_tidies_up() {
     let superseding = Rule {
-        concurrency: Some(Concurrency { group: Template::literal(json!("preview")), mode: Mode::Supersede }),
+        concurrency: Some(Box::new(Concurrency { group: Template::literal(json!("preview")), mode: Mode::Supersede })),
         finally: vec![noting("end", "result")],
         ..rule("preview", vec![step("a"), step("b")])
     };

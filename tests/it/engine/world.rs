@@ -257,7 +257,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
         description: None,
         enabled: true,
         triggers: vec![Trigger {
-            event: "test.event".to_owned(),
+            event: "test.event",
             source: None,
             filters: Vec::new(),
             shapes: Vec::new(),

@@ -255,7 +255,7 @@ impl Checker<'_> {
             return self.fault(Fault::new(pattern.span.clone(), "the pattern of `matches` must be written out as a text"));
         };
         match RegexBuilder::new(text).size_limit(1 << 18).nest_limit(64).build() {
-            Ok(regex) => made(ast, NodeKind::Matches(Box::new(receiver), regex), Some(Type::Bool)),
+            Ok(regex) => made(ast, NodeKind::Matches(Box::new(receiver), Box::new(regex)), Some(Type::Bool)),
             Err(regex::Error::CompiledTooBig(_)) => self.fault(Fault::new(pattern.span.clone(), "this pattern is too large")),
             Err(error) => {
                 let why = error.to_string();
@@ -272,7 +272,7 @@ impl Checker<'_> {
             let message = format!("this list holds {} values, never {}", inner.word(), article(item_type));
             return self.fault(Fault::new(item.span.clone(), message));
         }
-        made(ast, NodeKind::Method(Method::Contains, Box::new(node), vec![checked.node]), Some(Type::Bool))
+        made(ast, NodeKind::Method(Method::Contains, Box::new(node), Box::new([checked.node])), Some(Type::Bool))
     }
 
     /// Methods whose arguments are texts.
@@ -313,7 +313,7 @@ impl Checker<'_> {
             }
             (Method::Join | Method::Lower | Method::Upper | Method::Trim | Method::Replace, _) => text,
         };
-        made(ast, NodeKind::Method(method, Box::new(node), nodes), Some(result))
+        made(ast, NodeKind::Method(method, Box::new(node), nodes.into()), Some(result))
     }
 
     /// `list.map(x, …)` and its kind.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::ast::{Ast, Kind, Word};
 use super::node::{Node, NodeKind};
-use super::{Environment, Expression, Fault, Scope, eval, parser};
+use super::{Compiled, Environment, Expression, Fault, Scope, eval, parser};
 use crate::rules::suggest::closest;
 use crate::rules::types::Type;
 
@@ -24,13 +24,12 @@ pub(super) fn compile(source: &str, scope: &Scope, condition: bool) -> Result<Ex
         checker.faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
         return Err(checker.faults);
     }
-    Ok(Expression {
+    Ok(Expression(Arc::new(Compiled {
         source: source.into(),
-        canonical: ast.to_string().into(),
         result: checked.result.unwrap_or(Type::Any),
         proven: flow::facts(&ast, true).into(),
-        node: Arc::new(checked.node),
-    })
+        node: checked.node,
+    })))
 }
 
 /// A part that was looked at. Without a type a fault was reported already, and nothing more is said about it.
@@ -64,7 +63,7 @@ impl Checker<'_> {
     fn value(&mut self, ast: &Ast) -> Checked {
         let span = ast.span.clone();
         let literal = |kind: Value, result: Type| Checked {
-            node: Node { span: span.clone(), kind: NodeKind::Constant(kind) },
+            node: Node { span: span.clone(), kind: NodeKind::Constant(Box::new(kind)) },
             result: Some(result),
         };
         let checked = match &ast.kind {
@@ -178,7 +177,7 @@ impl Checker<'_> {
             nodes.push(checked.node);
             facts.extend(flow::facts(part, and));
         }
-        made(ast, if and { NodeKind::And(nodes) } else { NodeKind::Or(nodes) }, sound.then_some(Type::Bool))
+        made(ast, if and { NodeKind::And(nodes.into()) } else { NodeKind::Or(nodes.into()) }, sound.then_some(Type::Bool))
     }
 
     fn list(&mut self, ast: &Ast, items: &[Ast]) -> Checked {
@@ -198,7 +197,7 @@ impl Checker<'_> {
                 _ => None,
             };
         }
-        made(ast, NodeKind::List(nodes), inner.map(|inner| Type::List(Box::new(inner))))
+        made(ast, NodeKind::List(nodes.into()), inner.map(|inner| Type::List(Box::new(inner))))
     }
 
     fn name(&mut self, ast: &Ast, name: &str) -> Checked {
@@ -250,10 +249,12 @@ impl Checker<'_> {
         };
         let node = match inner_checked.node.kind {
             NodeKind::Path(mut path) => {
+                path.reserve_exact(1);
                 path.push(name.text.as_str().into());
                 NodeKind::Path(path)
             }
             NodeKind::Local(slot, mut path) => {
+                path.reserve_exact(1);
                 path.push(name.text.as_str().into());
                 NodeKind::Local(slot, path)
             }
@@ -311,7 +312,7 @@ fn made(ast: &Ast, kind: NodeKind, result: Option<Type>) -> Checked {
 
 /// A part with a fault in it.
 fn failed(span: Range<usize>) -> Checked {
-    Checked { node: Node { span, kind: NodeKind::Constant(Value::Null) }, result: None }
+    Checked { node: Node { span, kind: NodeKind::Constant(Box::new(Value::Null)) }, result: None }
 }
 
 /// Makes sure that what is declared as a double is one, also where JSON has `2`.
