@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use declic_actions::action::Answer;
 use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
@@ -12,6 +13,7 @@ use super::{USAGE, WRONG, block_on, colour, complain};
 use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, Selection, StepRecord};
 use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, JournalError, LedgerError};
+use crate::run::approval;
 use crate::run::plan::called;
 use crate::settings::Environment;
 
@@ -24,6 +26,7 @@ use crate::settings::Environment;
   declic runs list --dead                          those that failed for good
   declic runs retry 06f3k9z2m8x1q-1                again, at the step that failed
   declic runs cancel 06f3k9z2m8x1q-1               stop it at its next safe point
+  declic runs approve 06f3k9z2m8x1q-1 --by mona    say yes to a run that asks
   declic runs redrive --dead --rule deploy-staging --since 1h
 
 All of this works while `declic serve` runs; what it is asked to do, it begins within a second.")]
@@ -53,8 +56,24 @@ enum Command {
         /// Id of the run
         id: String,
     },
+    /// Say yes to a run that waits for a person (`uses: approve`)
+    Approve(Say),
+    /// Say no to it
+    Reject(Say),
     /// Retry many
     Redrive(Redrive),
+}
+
+#[derive(clap::Args)]
+struct Say {
+    /// Id of the run
+    id: String,
+    /// Who says so, for the record
+    #[arg(long, value_name = "NAME", default_value = "operator")]
+    by: String,
+    /// What to add
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -100,6 +119,8 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     let asked = match &arguments.command {
         Some(Command::Retry { id }) => Some(Asked::Retry(id)),
         Some(Command::Cancel { id }) => Some(Asked::Cancel(id)),
+        Some(Command::Approve(say)) => Some(Asked::Say(say, true)),
+        Some(Command::Reject(say)) => Some(Asked::Say(say, false)),
         Some(Command::Redrive(which)) => Some(Asked::Redrive(which)),
         _ => None,
     };
@@ -117,7 +138,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         None => list(&store, &List::default(), arguments.from.format),
         Some(Command::List(which)) => list(&store, which, arguments.from.format),
         Some(Command::Show { id } | Command::Retry { id } | Command::Cancel { id }) => show(&store, id, arguments.from.format),
-        Some(Command::Redrive(_)) => Ok(None),
+        Some(Command::Redrive(_) | Command::Approve(_) | Command::Reject(_)) => Ok(None),
     };
     match shown {
         Ok(Some(text)) => {
@@ -135,6 +156,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
 enum Asked<'a> {
     Retry(&'a str),
     Cancel(&'a str),
+    Say(&'a Say, bool),
     Redrive(&'a Redrive),
 }
 
@@ -145,6 +167,11 @@ async fn act(journal: &dyn Journal, asked: &Asked<'_>) -> ExitCode {
             true => format!("{id} is cancelled"),
             false => format!("{id} is asked to stop"),
         }),
+        Asked::Say(say, approved) => {
+            let answer = Answer { approved: *approved, via: "api".to_owned(), by: say.by.clone(), comment: say.comment.clone() };
+            let word = if *approved { "approved" } else { "rejected" };
+            approval::answer(journal, &say.id, answer).await.map(|()| format!("{} is {word} by {}", say.id, say.by))
+        }
         Asked::Redrive(which) => redrive(journal, which).await,
     };
     match done {

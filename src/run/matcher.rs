@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tracing::Level;
 
 use super::about;
-use super::ancestry;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
+use super::{ancestry, approval};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
@@ -39,6 +39,7 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
     let ClaimedDelivery { delivery, claims, .. } = claimed;
     let told = shared.observer.of(&delivery.id);
     let id = delivery.id.clone();
+    let answered = heard(&shared, &delivery).await;
     let decision = if claims > MOST_CLAIMS {
         failed(format!("{} workers in a row went away while they matched it; it is given up", claims - 1))
     } else if delivery.content.body.len() >= LARGE {
@@ -64,7 +65,7 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
             {
                 tracing::error!(delivery = %id, %error, "the store cannot tell what to reply");
             }
-            if runs.is_empty() { Matched::Nothing } else { Matched::Runs }
+            if runs.is_empty() && !answered { Matched::Nothing } else { Matched::Runs }
         }
         Err(error) => {
             match error {
@@ -74,6 +75,20 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
             Matched::Nothing
         }
     }
+}
+
+/// Takes what a person says with this delivery to a run that asks. Done before the delivery is decided: once more after a crash does no harm.
+async fn heard(shared: &Shared, delivery: &Delivery) -> bool {
+    let source = shared.sources.get(&delivery.content.source);
+    let Some((run, answer)) = source.and_then(|source| source.answered(delivery)) else { return false };
+    let line = format!("{} says {} to {run}", answer.by, if answer.approved { "yes" } else { "no" });
+    let told = shared.observer.of(&delivery.id);
+    match approval::answer(shared.journal.as_ref(), &run, answer).await {
+        Ok(()) => told.say("answered", line),
+        Err(LedgerError::Refused(why)) => told.say_as(Level::WARN, "refused", format!("{line}, which is not taken: {why}")),
+        Err(error) => told.say_as(Level::ERROR, "refused", format!("{line}, which was not kept: {error}")),
+    }
+    true
 }
 
 const BROKE_OFF: &str = "matching broke off with an error of its own; the log has the details";

@@ -5,6 +5,7 @@
 
 mod about;
 mod ancestry;
+pub mod approval;
 mod attempt;
 mod execute;
 mod fresh;

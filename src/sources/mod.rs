@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use declic_actions::action::Answer as PersonAnswer;
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 
@@ -156,6 +157,11 @@ pub trait Source: Send + Sync {
 
     /// How the sender wants to be answered, if it waits for what a rule says.
     fn conversation(&self) -> Option<&Conversation> {
+        None
+    }
+
+    /// What a person says with a delivery to a run that asks, and which run.
+    fn answered(&self, _delivery: &Delivery) -> Option<(String, PersonAnswer)> {
         None
     }
 

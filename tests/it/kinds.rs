@@ -1,5 +1,6 @@
 //! Every action against the stand-ins: what it does, what it makes of each failure, what a crash leaves behind.
 
+mod approve;
 mod builds;
 mod canary;
 mod crashes;

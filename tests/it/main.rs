@@ -1,6 +1,7 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
 mod api;
+mod approvals;
 mod backtest;
 mod cel;
 mod checking;

@@ -5,6 +5,7 @@ mod github;
 mod google;
 mod slack;
 
+pub mod approve;
 pub mod bigquery_insert;
 pub mod cloud_run_deploy;
 pub mod cloud_run_remove_tag;
@@ -51,6 +52,7 @@ pub static ALL: &[&dyn Action] = &[
     &http_request::HttpRequest,
     &dialogflow_fulfill::DialogflowFulfill,
     &wait_until::WaitUntil,
+    &approve::Approve,
     &log::Log,
 ];
 

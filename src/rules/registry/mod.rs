@@ -163,6 +163,7 @@ pub fn action(name: &str) -> Option<&'static Spec> {
 /// The kind of target or connection that an action works on, where it takes one; by its service.
 pub fn kind_of_partner(action: &str) -> Option<&'static str> {
     const KINDS: &[(&str, &str)] = &[
+        ("approve", "slack"),
         ("bigquery", "bigquery"),
         ("cloud-run", "cloud-run"),
         ("dialogflow", "dialogflow-fulfillment"),
@@ -173,7 +174,7 @@ pub fn kind_of_partner(action: &str) -> Option<&'static str> {
         ("wait", "http"),
         ("x", "x"),
     ];
-    let service = action.split_once('/')?.0;
+    let service = action.split_once('/').map_or(action, |(service, _)| service);
     KINDS.iter().find(|(name, _)| *name == service).map(|(_, kind)| *kind)
 }
 

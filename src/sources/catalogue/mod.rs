@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use declic_actions::action::Answer as PersonAnswer;
 use declic_actions::secret::Secret;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -331,6 +332,10 @@ impl Source for CatalogueSource {
 
     fn conversation(&self) -> Option<&Conversation> {
         self.conversation.as_ref()
+    }
+
+    fn answered(&self, delivery: &Delivery) -> Option<(String, PersonAnswer)> {
+        if self.responds { events::slack::answered(&delivery.content) } else { None }
     }
 
     fn respond_to(&self, delivery: &Delivery) -> Option<Secret> {

@@ -1,5 +1,7 @@
 //! `slack.command`: a slash command. Other requests of a Slack app bring nothing that rules can ask for.
 
+use declic_actions::action::Answer;
+use declic_actions::kinds::approve;
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 
@@ -39,6 +41,21 @@ pub fn decode(content: &NewDelivery, _payload: bool) -> Result<Option<Decoded>, 
             "team": needed(&form, "team_id")?,
         }),
     )))
+}
+
+/// A button of `approve`: the run it belongs to, and who pressed it. The request is signed by Slack, so the user is who it says.
+pub fn answered(content: &NewDelivery) -> Option<(String, Answer)> {
+    if body::written(content) != body::Written::Form {
+        return None;
+    }
+    let payload: Value = serde_json::from_str(&form::only(&content.body, "payload").ok()?).ok()?;
+    if payload.get("type").and_then(Value::as_str) != Some("block_actions") {
+        return None;
+    }
+    let action = payload.pointer("/actions/0")?;
+    let approved = approve::button(action.get("action_id")?.as_str()?)?;
+    let (run, by) = (action.get("value")?.as_str()?, payload.pointer("/user/id")?.as_str()?);
+    Some((run.to_owned(), Answer { approved, via: "slack".to_owned(), by: by.to_owned(), comment: None }))
 }
 
 /// Where further answers go. Whoever knows the address can write into the channel for half an hour, so no rule can read it.

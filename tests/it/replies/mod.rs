@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use declic::journal::record::{DeliveryState, RunState};
 use serde_json::{Value, json};
 
-mod service;
+pub mod service;
 
 use service::Service;
 

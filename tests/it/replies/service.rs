@@ -64,7 +64,11 @@ pub struct Service {
     served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
+/// `more` can hold lines `# slack …`, a connection, and `# egress …`, an address that may be reached.
 fn declic_yaml(target: &str, more: &str) -> String {
+    let marked = |mark: &str| more.lines().find_map(|line| line.strip_prefix(mark)).unwrap_or_default().trim();
+    let (slack, egress) = (marked("# slack"), marked("# egress"));
+    let egress = if egress.is_empty() { target } else { egress };
     format!(
         r#"version: 1
 listen: "127.0.0.1:0"
@@ -74,6 +78,7 @@ secrets:
   shop_hook: {{ from: env, name: SHOP }}
   basic: {{ from: env, name: BASIC }}
   orders_token: {{ from: env, name: SHOP }}
+  bot: {{ from: env, name: BOT }}
 sources:
   support_es: {{ type: dialogflow-es, path: /fulfill/es, auth: {{ basic: basic }}, deadline: 2s }}
   support_cx: {{ type: dialogflow-cx, path: /fulfill/cx, auth: {{ basic: basic }}, deadline: 2s }}
@@ -82,7 +87,8 @@ sources:
 connections:
   orders_api: {{ type: http, base-url: "http://{target}", methods: [GET, POST] }}
   legacy_bot: {{ type: dialogflow-fulfillment, url: "http://{target}/bot" }}
-egress: {{ allow: ["{target}"] }}
+  {slack}
+egress: {{ allow: ["{target}", "{egress}"] }}
 rules: rules.yaml
 workers: 1
 {more}"#
@@ -98,10 +104,24 @@ impl Service {
         Self::serve(folder, target, "").await
     }
 
+    /// The same with a Slack workspace that can be written to.
+    pub async fn with_slack(rules: &str, api: &str, authority: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("rules.yaml"), format!("version: 1\nrules:\n{rules}")).expect("a written file");
+        let target = server::start(|_, _| Target::default()).await.expect("a free port");
+        let slack = format!(r##"slack_eng: {{ type: slack, token: bot, channels: ["#deploys"], api-url: "{api}" }}"##);
+        Self::serve(folder, target, &format!("# slack {slack}\n# egress {authority}\n")).await
+    }
+
     async fn serve(folder: tempfile::TempDir, target: Running<Target>, more: &str) -> Self {
         let file = folder.path().join("declic.yaml");
         std::fs::write(&file, declic_yaml(&target.authority, more)).expect("a written file");
-        let environment = Environment::given([("SIGNING", SLACK_SECRET), ("SHOP", SHOP_SECRET), ("BASIC", BASIC)]);
+        let environment = Environment::given([
+            ("SIGNING", SLACK_SECRET),
+            ("SHOP", SHOP_SECRET),
+            ("BASIC", BASIC),
+            ("BOT", crate::support::slack::TOKEN),
+        ]);
         let loaded =
             settings::load(&file, Mode::Resolved, &environment).unwrap_or_else(|unusable| panic!("{}", unusable.render(false)));
         let service = app::assemble(loaded.settings).await.unwrap_or_else(|why| panic!("{why}"));
@@ -162,6 +182,20 @@ impl Service {
                 ("trigger_id", &ulid::Ulid::new().to_string()),
             ])
             .finish();
+        self.slack(form).await
+    }
+
+    /// As Slack would send a press of one of our buttons.
+    pub async fn button(&self, user: &str, action: &str, value: &str) -> Reply {
+        let payload = json!({
+            "type": "block_actions", "trigger_id": ulid::Ulid::new().to_string(), "user": { "id": user },
+            "actions": [{ "action_id": action, "value": value }],
+        });
+        self.slack(url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish())
+            .await
+    }
+
+    async fn slack(&self, form: String) -> Reply {
         let now = declic::clock::Timestamp::now().seconds().to_string();
         let signature = format!("v0={}", mac(SLACK_SECRET, format!("v0:{now}:{form}").as_bytes()));
         let headers = [

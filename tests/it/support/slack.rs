@@ -56,8 +56,8 @@ impl Slack {
             return Err("missing_scope");
         }
         match name {
-            "chat.postMessage" => state.post(&body(request, &["channel", "text", "metadata", "thread_ts"])?),
-            "chat.update" => state.update(&body(request, &["channel", "text", "metadata", "ts"])?),
+            "chat.postMessage" => state.post(&body(request, &["channel", "text", "metadata", "thread_ts", "blocks"])?),
+            "chat.update" => state.update(&body(request, &["channel", "text", "metadata", "ts", "blocks"])?),
             "conversations.list" => Ok(state.list(request)),
             "conversations.history" => state.history(request, None),
             "conversations.replies" => state.history(request, Some(request.parameter("ts").ok_or("invalid_arguments")?)),

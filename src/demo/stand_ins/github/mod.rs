@@ -7,6 +7,7 @@ mod commits;
 mod deployments;
 pub mod hooks;
 mod issues;
+mod people;
 mod reactions;
 mod reviews;
 mod state;
@@ -219,8 +220,15 @@ impl GitHub {
         if !state.repositories.contains_key(&call.full_name()) {
             return Err(refused(404, "Not Found"));
         }
-        let resources =
-            [commits::answer, issues::answer, statuses::answer, deployments::answer, reactions::answer, reviews::answer];
+        let resources = [
+            commits::answer,
+            issues::answer,
+            statuses::answer,
+            deployments::answer,
+            people::answer,
+            reactions::answer,
+            reviews::answer,
+        ];
         for resource in resources {
             if let Some(reply) = resource(call, state, rest) {
                 return reply;

@@ -7,6 +7,7 @@ use super::commits::commit_of;
 use super::issues::known;
 use super::state::State;
 use super::{Call, GitHub, Reply, repository};
+use crate::clock::Timestamp;
 use crate::demo::stand_ins::ledger::lock;
 
 impl GitHub {
@@ -25,7 +26,7 @@ impl GitHub {
             let reviews = repository.reviews.entry(pull).or_default();
             reviews.push(json!({
                 "id": reviews.len() + 1, "user": { "login": login }, "author_association": association, "state": state,
-                "commit_id": sha,
+                "commit_id": sha, "submitted_at": Timestamp::now().rfc3339(),
             }));
         }
     }

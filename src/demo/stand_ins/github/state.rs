@@ -49,6 +49,8 @@ pub(super) struct Repository {
     pub(super) check_runs: BTreeMap<String, Vec<Value>>,
     /// Pull request -> reviews, oldest first.
     pub(super) reviews: BTreeMap<u64, Vec<Value>>,
+    /// Login -> role.
+    pub(super) collaborators: BTreeMap<String, String>,
     /// Pull request -> fields that differ from those of a plain one.
     pub(super) pulls: BTreeMap<u64, Value>,
 }
@@ -79,6 +81,7 @@ impl Repository {
             reactions: BTreeMap::new(),
             check_runs: BTreeMap::new(),
             reviews: BTreeMap::new(),
+            collaborators: BTreeMap::new(),
             pulls: BTreeMap::new(),
         }
     }
