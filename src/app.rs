@@ -29,7 +29,7 @@ use crate::recover::{Access, Recovery};
 use crate::reload::{self, Rules};
 use crate::report::metrics::Metrics;
 use crate::run::observe::Observer;
-use crate::run::{Engine, EngineParts, Policy};
+use crate::run::{Engine, EngineParts, Gates, Policy};
 use crate::settings::Settings;
 use crate::sources::{self, Around, Source};
 
@@ -130,7 +130,8 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         metrics,
         readiness: {
             let journal = journal.clone();
-            Arc::new(move || readiness(&rules, store_works.load(Ordering::Relaxed) && journal.works()))
+            let gates = engine.gates();
+            Arc::new(move || readiness(&rules, &gates, store_works.load(Ordering::Relaxed) && journal.works()))
         },
         wake,
         fresh: Some(engine.fresh()),
@@ -344,11 +345,14 @@ async fn probe(journal: Arc<Sqlite>, works: Arc<AtomicBool>) {
     }
 }
 
-fn readiness(rules: &Rules, store_works: bool) -> Readiness {
+/// A target that is down is told and makes nobody unready: deliveries are taken in, and their runs wait.
+fn readiness(rules: &Rules, gates: &Gates, store_works: bool) -> Readiness {
     let set = rules.current().load();
+    let down: Vec<_> = gates.states().into_iter().filter(|state| state.breaker != "closed").collect();
     let detail = json!({
         "store": if store_works { "takes writes" } else { "does not take writes" },
         "rules": { "revision": set.rules().revision, "count": set.rules().rules.len(), "fault": rules.fault() },
+        "down": down,
     });
     Readiness { ready: store_works, detail }
 }

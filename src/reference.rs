@@ -9,6 +9,7 @@ use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 use crate::rules::github_payloads::{self, Presence};
 use crate::rules::registry::{self, ACTOR, DELIVERY, Declares, EVENTS, EventSpec, FAILURE, REPOSITORY};
 use crate::schema;
+use crate::settings::keys;
 use crate::sources;
 
 /// One page: its file name below `docs/reference/`, and its text.
@@ -166,7 +167,8 @@ fn settings() -> String {
     let mut page = heading("Settings");
     page.push_str("The kinds of entries in `declic.yaml`, and the keys of each. A `secret` is the name of an entry of `secrets:`.\n\n## sources\n\n");
     kinds(&mut page, sources::KINDS);
-    page.push_str("## targets\n\n");
+    page.push_str("## targets\n\nEvery target and every connection may also have:\n\n");
+    table(&mut page, "key", &[keys::LIMIT]);
     kinds(&mut page, TARGETS);
     page.push_str("## connections\n\n");
     kinds(&mut page, CONNECTIONS);

@@ -220,7 +220,7 @@ fn row(run: &RunRecord) -> Vec<String> {
     let why = match (&run.failure, &run.covered_by) {
         (Some(failure), _) => format!("{}: {}", failure.code, failure.message),
         (None, Some(by)) if run.state.is_final() => format!("covered by {by}"),
-        _ => String::new(),
+        (None, _) => run.waits_for.as_ref().map(|name| format!("waits for {name}")).unwrap_or_default(),
     };
     vec![run.id.clone(), run.created_at.rfc3339(), printable(&run.rule), run.state.word().to_owned(), printable(&why)]
 }
@@ -256,6 +256,9 @@ pub fn render(run: &RunRecord, steps: &[StepRecord], paint: Paint) -> String {
     line(format!("    {}", paint.dim(&moments.join(", "))));
     if let Some(by) = &run.covered_by {
         line(format!("    covered by {by}"));
+    }
+    if let Some(name) = &run.waits_for {
+        line(format!("    waits for {}", printable(name)));
     }
     if run.by_hand {
         line("    started by hand".to_owned());

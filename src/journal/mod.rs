@@ -113,6 +113,9 @@ pub trait Journal: Send + Sync {
     /// Is the run no longer wanted? Answers which run asks it to stop, and whether a person does.
     async fn wanted(&self, run: &str) -> Result<Written, JournalError>;
 
+    /// So many of the runs that wait under this name ([`record::Change::WaitsFor`]) are due at once, the oldest first. Answers how many.
+    async fn call_up(&self, name: &str, most: usize) -> Result<usize, JournalError>;
+
     /// Those whose order to `line` only GitHub can say: among the open runs of these groups, and what was last done under a name.
     async fn rivals(&self, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> Result<Vec<Line>, JournalError>;
 

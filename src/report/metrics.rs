@@ -56,6 +56,22 @@ pub struct RecoveryLabels {
     pub outcome: &'static str,
 }
 
+/// `target`: `target web_staging`, `connection slack_eng`, `github`, `host api.example.com`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetLabels {
+    /// What is asked for something.
+    pub target: String,
+}
+
+/// `target`, `why`: breaker, patience, rate, busy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct HoldLabels {
+    /// What is asked for something.
+    pub target: String,
+    /// Why a run has to wait for it.
+    pub why: &'static str,
+}
+
 /// Everything that is counted.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -73,6 +89,12 @@ pub struct Metrics {
     pub recovered: Family<RecoveryLabels, Counter>,
     /// Looks at a delivery log, by source and outcome.
     pub sweeps: Family<RecoveryLabels, Counter>,
+    /// 1 while a target is left alone because it does not answer.
+    pub breaker_open: Family<TargetLabels, Gauge<u64, AtomicU64>>,
+    /// How often that began: once for an outage.
+    pub breaker_openings: Family<TargetLabels, Counter>,
+    /// Runs that had to wait for a target, without an attempt.
+    pub holds: Family<HoldLabels, Counter>,
     /// 1 if the last reload of the rules failed and the last good set is in force.
     pub reload_failed: Gauge<u64, AtomicU64>,
     /// Reloads of the rules that succeeded.
@@ -90,6 +112,9 @@ impl Metrics {
         let secrets = Family::default();
         let recovered = Family::default();
         let sweeps = Family::default();
+        let breaker_open = Family::default();
+        let breaker_openings = Family::default();
+        let holds = Family::default();
         let reload_failed = Gauge::default();
         let reloads = Counter::default();
         registry.register("deliveries", "Deliveries by source and outcome", deliveries.clone());
@@ -99,6 +124,9 @@ impl Metrics {
         registry.register("secret_matches", "Which secret of a source matched, 0 is the newest", secrets.clone());
         registry.register("recovered", "Deliveries in GitHub's log that had not arrived", recovered.clone());
         registry.register("sweeps", "Looks at GitHub's delivery log", sweeps.clone());
+        registry.register("breaker_open", "1 while a target is left alone because it does not answer", breaker_open.clone());
+        registry.register("breaker_openings", "How often a target began not to answer", breaker_openings.clone());
+        registry.register("holds", "Runs that had to wait for a target, by reason", holds.clone());
         registry.register(
             "reload_failed",
             "1 if the last reload failed and the last good rules are in force",
@@ -114,6 +142,9 @@ impl Metrics {
             secrets,
             recovered,
             sweeps,
+            breaker_open,
+            breaker_openings,
+            holds,
             reload_failed,
             reloads,
         }

@@ -2,6 +2,7 @@
 
 mod begin;
 mod end;
+mod hold;
 mod park;
 mod settle;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use declic_actions::action::{Action, Class, Failure, Intent, RESPONSE_URL, Repeat, STOPPED, Stop, Why};
 use declic_actions::secret::Secret;
 use end::{fail, over};
+use hold::Pass;
 use tokio::sync::watch;
 use tracing::Level;
 
@@ -200,6 +202,10 @@ impl Execution {
             }
             Err(why) => return self.give_up(place, step, why).await,
         };
+        let permit = match self.pass(place, step, &intent).await? {
+            Pass::Through(permit) => permit,
+            Pass::Held => return Ok(Turn::GivenBack),
+        };
         let record = self.record(place);
         let number = record.map_or(0, |record| record.attempts.len()) + 1;
         let earlier = record.map_or(0, |record| made(record, self.run.round));
@@ -241,6 +247,9 @@ impl Execution {
             () = self.watch(place, &stopping) => return Err(LedgerError::Lost),
         };
         self.stop |= stop.is_asked();
+        if let Some(permit) = permit {
+            permit.tell(came.sign(hurry.is_some())).await;
+        }
         let came = match came {
             Came::Done(outcome) | Came::Found(outcome) if let Err(why) = reading::as_declared(&intent, &step.uses, &outcome) => {
                 Came::Failed(Failure::Final { why })

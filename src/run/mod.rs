@@ -9,6 +9,7 @@ pub mod approval;
 mod attempt;
 mod execute;
 mod fresh;
+mod gate;
 mod hurry;
 mod key;
 mod leases;
@@ -39,6 +40,7 @@ use crate::report::metrics::Metrics;
 use crate::rules::model::Offer;
 use crate::sources::Source;
 pub use fresh::{Fresh, Place};
+pub use gate::{Gates, TargetState};
 pub use hurry::Desk;
 use leases::Leases;
 use observe::Observer;
@@ -84,6 +86,7 @@ pub struct EngineParts {
 /// A running engine. Dropping it stops everything at once, as a crash would: nothing is lost, leases have to end.
 pub struct Engine {
     desk: Desk,
+    gates: Gates,
     fresh: Fresh,
     dispatch: Local,
     draining: watch::Sender<bool>,
@@ -106,6 +109,7 @@ impl Engine {
         }
         let policy = parts.policy.clone();
         let shared = Arc::new(Shared::new(parts));
+        let gates = shared.gates.clone();
         let (desk, asks) = Desk::new(Arc::clone(&shared));
         let (fresh, arrivals) = Fresh::new(policy.lease, shared.observer.clone());
         let worker = worker::Worker {
@@ -122,7 +126,7 @@ impl Engine {
             running: JoinSet::new(),
             shared,
         };
-        Self { desk, fresh, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
+        Self { desk, gates, fresh, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
     }
 
     /// There is something to do: called after an append. Cheap, and may be called too often.
@@ -138,6 +142,11 @@ impl Engine {
     /// Where senders that wait for an answer are answered.
     pub fn desk(&self) -> Desk {
         self.desk.clone()
+    }
+
+    /// Where each target stands that was asked for something.
+    pub fn gates(&self) -> Gates {
+        self.gates.clone()
     }
 
     /// Where deliveries are handed over that need not be claimed.

@@ -8,6 +8,7 @@ use declic_actions::action::Action;
 use declic_actions::secret::Secret;
 
 use super::EngineParts;
+use super::gate::Gates;
 use super::waiting::Waiting;
 use crate::event::Event;
 use crate::journal::JournalError;
@@ -24,6 +25,7 @@ const OLDER_KEPT: usize = 8;
 pub(super) struct Shared {
     parts: EngineParts,
     pub waiting: Waiting,
+    pub gates: Gates,
     older: Mutex<VecDeque<Arc<RuleSet>>>,
 }
 
@@ -46,7 +48,8 @@ pub(super) enum RuleError {
 
 impl Shared {
     pub fn new(parts: EngineParts) -> Self {
-        Self { parts, waiting: Waiting::default(), older: Mutex::default() }
+        let gates = Gates::new(Arc::clone(&parts.metrics), Arc::clone(&parts.journal));
+        Self { parts, waiting: Waiting::default(), gates, older: Mutex::default() }
     }
 
     pub fn action(&self, name: &str) -> Option<&'static dyn Action> {

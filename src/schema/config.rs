@@ -45,8 +45,8 @@ fn section(key: &str) -> Option<Value> {
             let path = Field { name: "path", shape: "string?", summary: "Whole path; /hooks/NAME if not given" };
             entries(KINDS, &[path], "Entry points. Each says how a delivery proves where it comes from.")
         }
-        "targets" => entries(TARGETS, &[], "What a deploy may touch."),
-        "connections" => entries(CONNECTIONS, &[], "What an action may talk to."),
+        "targets" => entries(TARGETS, &[keys::LIMIT], "What a deploy may touch."),
+        "connections" => entries(CONNECTIONS, &[keys::LIMIT], "What an action may talk to."),
         "repositories" => repositories(),
         "rules" => described(shape::texts(), "Rule files of the operator, as patterns; rules/*.yaml if not given."),
         "google" => fields(keys::GOOGLE, "Google's addresses and credentials; nothing is needed on Google Cloud."),

@@ -21,7 +21,7 @@ mod sections;
 /// Keys of the file and of its sections: what the reader takes, and what schema and reference are made from.
 pub mod keys {
     pub use super::read::KEYS as FILE;
-    pub use super::sections::{EGRESS, GITHUB, GOOGLE, REPOSITORY, STORE};
+    pub use super::sections::{EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY, STORE};
 }
 
 pub use environment::Environment;

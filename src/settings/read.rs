@@ -228,7 +228,7 @@ impl Reader<'_> {
         let mut partners = BTreeMap::new();
         for item in self.entries_of(section) {
             let mut plainly = Plainly { faults: &mut self.faults, secrets: &self.secret_names };
-            let value = entry(&mut plainly, item, name, &kinds, &[])
+            let value = entry(&mut plainly, item, name, &kinds, &[super::sections::LIMIT])
                 .map_or(Value::Null, |checked| described(checked.kind, &checked.fields));
             partners.insert(item.key.clone(), value);
         }

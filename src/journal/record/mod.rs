@@ -163,6 +163,8 @@ pub struct RunRecord {
     pub cancelled: bool,
     /// A person started it again, or its delivery is a replay: it may do what is older than what was done last.
     pub by_hand: bool,
+    /// What it waits for while it waits: something another run has to itself, or a target that cannot take it now.
+    pub waits_for: Option<String>,
     /// What decided about its order, for people: `older than …`, `order by arrival: …`.
     pub note: Option<String>,
 }

@@ -15,6 +15,8 @@ use crate::journal::record::{Claim, Claimed, ClaimedDelivery, ClaimedRun, Delive
 pub(super) fn void_leases(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("UPDATE deliveries SET next_at = 0 WHERE next_at IS NOT NULL AND state = 'matching'", [])?;
     connection.execute("UPDATE runs SET next_at = 0 WHERE next_at IS NOT NULL AND state = 'running'", [])?;
+    // And whoever knew that a target cannot be asked.
+    connection.execute("UPDATE runs SET next_at = 0 WHERE waits_for IS NOT NULL AND state = 'waiting'", [])?;
     Ok(())
 }
 

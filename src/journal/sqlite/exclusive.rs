@@ -77,6 +77,15 @@ pub(super) fn give_back(session: &Session<'_>, name: &str, run: i64, delivery: i
     Ok(())
 }
 
+/// The oldest of those who wait under a name may come.
+pub(super) fn call_up(session: &Session<'_>, name: &str, most: usize) -> Result<usize, Fault> {
+    let mut statement = session.connection.prepare_cached(
+        "UPDATE runs SET next_at = ?2 WHERE seq IN (
+            SELECT seq FROM runs WHERE waits_for = ?1 AND state = 'waiting' AND next_at > ?2 ORDER BY seq LIMIT ?3)",
+    )?;
+    Ok(statement.execute(params![name, session.now.0, i64::try_from(most).unwrap_or(i64::MAX)])?)
+}
+
 /// The last of every name.
 pub(super) fn all(connection: &Connection) -> Result<Vec<LastDone>, Fault> {
     let mut statement = connection.prepare_cached(

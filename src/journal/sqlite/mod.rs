@@ -272,6 +272,12 @@ impl Journal for Sqlite {
         self.readers.read(move |connection| ledger::wanted(connection, &run)).await
     }
 
+    async fn call_up(&self, name: &str, most: usize) -> Result<usize, JournalError> {
+        let name = name.to_owned();
+        let called = self.desk().submit(Durability::Relaxed, move |session| exclusive::call_up(session, &name, most));
+        called.await.map_err(journal_error)
+    }
+
     async fn rivals(&self, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> Result<Vec<Line>, JournalError> {
         let line = line.clone();
         self.readers.read(move |connection| order::rivals(connection, &line, &groups, exclusive.as_deref())).await

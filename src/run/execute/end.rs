@@ -50,6 +50,7 @@ pub(super) async fn fail(
 }
 
 pub(super) fn over(shared: &Shared, run: &RunRecord, told: &Told, state: RunState, failure: Option<&RunFailure>) {
+    shared.gates.forget(&run.id);
     shared.metrics.runs.get_or_create(&RunLabels { rule: run.rule.clone(), state: state.word() }).inc();
     let line = match failure {
         Some(failure) => format!("{}: {}", state.word(), failure.message),

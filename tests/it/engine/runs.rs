@@ -254,7 +254,7 @@ async fn an_effect_whose_answer_was_lost_is_found_and_not_made_again() {
 #[tokio::test]
 async fn a_run_that_takes_too_long_is_given_up_but_its_end_is_still_done() {
     let limited = Rule {
-        timeout: Some(Duration::from_millis(150)),
+        timeout: Some(Duration::from_millis(700)),
         finally: vec![step("end")],
         ..rule("deploy", vec![step("a"), step("b"), step("c")])
     };
