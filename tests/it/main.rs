@@ -3,6 +3,7 @@
 mod api;
 mod approvals;
 mod backtest;
+mod by_hand;
 mod cel;
 mod checking;
 mod crash;
@@ -23,6 +24,7 @@ mod globs;
 mod hostile;
 mod journal;
 mod kinds;
+mod latest;
 mod listings;
 mod matching;
 mod output;

@@ -9,6 +9,7 @@ pub mod echo;
 pub mod google_apis;
 pub mod openapi;
 pub mod packages;
+pub mod scene;
 pub mod service;
 pub mod slack;
 pub mod vectors;
