@@ -87,7 +87,12 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         metrics: Arc::clone(&metrics),
         public_url: settings.public_url.clone(),
         observer: observer.clone(),
-        policy: Policy { workers: settings.workers, keep: Some(settings.store.keep), ..Policy::default() },
+        policy: Policy {
+            workers: settings.workers,
+            keep: Some(settings.store.keep),
+            max_size: settings.store.max_size,
+            ..Policy::default()
+        },
     });
     let wake: Arc<dyn Fn(&str) + Send + Sync> = {
         let dispatch = engine.dispatch();

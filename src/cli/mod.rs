@@ -25,6 +25,7 @@ mod runs;
 mod schema;
 pub(crate) mod send;
 mod serve;
+mod store;
 mod stored;
 mod test;
 
@@ -72,6 +73,8 @@ enum Command {
     Runs(runs::Arguments),
     /// Take in what GitHub did not deliver, from the delivery log of its hooks
     Recover(recover::Arguments),
+    /// Care for the store: its size, a backup, a check, compaction
+    Store(store::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Deliveries(arguments) => deliveries::run(&arguments, &Environment::of_process()),
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),
         Command::Recover(arguments) => recover::run(&arguments, &Environment::of_process()),
+        Command::Store(arguments) => store::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -188,6 +188,9 @@ pub trait Journal: Send + Sync {
     /// Removes up to `limit` deliveries that ended longer ago than `older`, with all that hangs on them. Answers how many.
     async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError>;
 
+    /// Removes up to `limit` of the deliveries that ended first, if the store holds more than so many bytes. Answers how many.
+    async fn shrink(&self, bytes: u64, limit: usize) -> Result<usize, JournalError>;
+
     /// Fails if the store cannot take deliveries at this moment.
     async fn probe(&self) -> Result<(), JournalError>;
 

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::dispatch::local::Local;
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::matching::Index;
 use crate::report::metrics::Metrics;
 use crate::rules::model::Offer;
@@ -104,9 +104,7 @@ impl Engine {
         let journal = Arc::clone(&parts.journal);
         let beating = leases.clone();
         beside.spawn(async move { beating.beat(journal.as_ref()).await });
-        if let Some(keep) = parts.policy.keep {
-            beside.spawn(forget(Arc::clone(&parts.journal), keep));
-        }
+        beside.spawn(forget(Arc::clone(&parts.journal), parts.policy.keep, parts.policy.max_size));
         let policy = parts.policy.clone();
         let shared = Arc::new(Shared::new(parts));
         let gates = shared.gates.clone();
@@ -170,19 +168,45 @@ impl Drop for Engine {
     }
 }
 
-async fn forget(journal: Arc<dyn Journal>, keep: Duration) {
+/// What is not kept.
+#[derive(Debug, Clone, Copy)]
+enum Excess {
+    /// What ended longer ago.
+    Older(Duration),
+    /// What ended first, until the store holds no more bytes than this.
+    Beyond(u64),
+}
+
+/// Removes what is too old, then what is too much.
+async fn forget(journal: Arc<dyn Journal>, keep: Option<Duration>, max_size: Option<u64>) {
+    let excesses = [keep.map(Excess::Older), max_size.map(Excess::Beyond)];
     tokio::time::sleep(FORGET_FIRST).await;
     loop {
-        loop {
-            match journal.forget(keep, FORGET_AT_ONCE).await {
-                Ok(removed) if removed == FORGET_AT_ONCE => tokio::time::sleep(Duration::from_millis(50)).await,
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "old deliveries could not be removed");
-                    break;
+        for excess in excesses.into_iter().flatten() {
+            match remove(journal.as_ref(), excess).await {
+                Ok(count @ 1..) if matches!(excess, Excess::Beyond(_)) => {
+                    tracing::info!(deliveries = count, "removed before their time: the store held more than `max-size`");
                 }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "old deliveries could not be removed"),
             }
         }
         tokio::time::sleep(FORGET_EVERY).await;
+    }
+}
+
+/// Batch after batch, with room for others between them. Answers how many.
+async fn remove(journal: &dyn Journal, excess: Excess) -> Result<usize, JournalError> {
+    let mut removed = 0;
+    loop {
+        let count = match excess {
+            Excess::Older(age) => journal.forget(age, FORGET_AT_ONCE).await?,
+            Excess::Beyond(bytes) => journal.shrink(bytes, FORGET_AT_ONCE).await?,
+        };
+        removed += count;
+        if count < FORGET_AT_ONCE {
+            return Ok(removed);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

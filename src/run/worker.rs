@@ -39,11 +39,13 @@ pub struct Policy {
     pub drain: Duration,
     /// Finished deliveries older than this are removed; none keeps them for ever.
     pub keep: Option<Duration>,
+    /// The oldest of them are removed while the store holds more than so many bytes.
+    pub max_size: Option<u64>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_millis(8500), keep: None }
+        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_millis(8500), keep: None, max_size: None }
     }
 }
 

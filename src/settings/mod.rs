@@ -78,6 +78,8 @@ pub struct Store {
     pub path: PathBuf,
     /// Finished deliveries and runs older than this are removed.
     pub keep: Duration,
+    /// The oldest of them are removed while the store holds more than so many bytes.
+    pub max_size: Option<u64>,
 }
 
 /// `log:`

@@ -38,6 +38,11 @@ pub static STORE: &[Field] = &[
         "Path of the database file; if not given, `declic.db` in `STATE_DIRECTORY` of the environment, or beside the settings",
     ),
     field("keep", "duration?", "How long finished deliveries and runs are kept, 30d if not given"),
+    field(
+        "max-size",
+        "string?",
+        "The oldest finished deliveries go earlier while the store holds more than this: `500MiB`, `10GiB`",
+    ),
 ];
 
 /// `google:`
@@ -100,7 +105,7 @@ impl Reader<'_> {
     pub fn store(&mut self, entry: Option<&Entry>) -> Store {
         let state = self.environment.get("STATE_DIRECTORY").filter(|folder| !folder.is_empty());
         let folder = state.map_or_else(|| self.folder.clone(), PathBuf::from);
-        let mut store = Store { path: folder.join("declic.db"), keep: DAY * 30 };
+        let mut store = Store { path: folder.join("declic.db"), keep: DAY * 30, max_size: None };
         let Some(entry) = entry else { return store };
         if let Some(scalar) = entry.value.scalar() {
             if scalar.text != "sqlite" {
@@ -115,6 +120,13 @@ impl Reader<'_> {
         }
         if let Some(keep) = length(&fields, "keep") {
             store.keep = keep;
+        }
+        if let Some(size) = text(&fields, "max-size") {
+            store.max_size = bytes(&size);
+            if store.max_size.is_none() {
+                let help = "write a number with MiB, GiB or TiB, at least 16MiB: `10GiB`".to_owned();
+                self.faults.error("value", entry.value.span.clone(), format!("`max-size: {size}` is not a size"), Some(help));
+            }
         }
         store
     }
@@ -337,6 +349,19 @@ fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
 fn texts(fields: &Map<String, Value>, key: &str) -> Vec<String> {
     let items = fields.get(key).and_then(Value::as_array);
     items.map(|items| items.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+/// A size in bytes: `10GiB`. Below 16 MiB the store's own pages would leave no room.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit {
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 16 << 20)
 }
 
 fn length(fields: &Map<String, Value>, key: &str) -> Option<Duration> {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod by_hand;
+pub mod care;
 mod claim;
 mod deliveries;
 mod exclusive;
@@ -398,6 +399,13 @@ impl Journal for Sqlite {
     async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError> {
         self.desk()
             .submit(Durability::Relaxed, move |session| retention::forget(session, older, limit))
+            .await
+            .map_err(journal_error)
+    }
+
+    async fn shrink(&self, bytes: u64, limit: usize) -> Result<usize, JournalError> {
+        self.desk()
+            .submit(Durability::Relaxed, move |session| retention::shrink(session, bytes, limit))
             .await
             .map_err(journal_error)
     }

@@ -1,4 +1,4 @@
-//! What is removed: finished deliveries with all that hangs on them, in small batches, and rule sets nobody runs with.
+//! What is removed: finished deliveries with all that hangs on them, by age and by size, in small batches, and rule sets nobody runs with.
 
 use std::time::Duration;
 
@@ -17,7 +17,37 @@ pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Re
     let old = statement
         .query_map(params![before, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<_, i64>(0))?
         .collect::<Result<Vec<_>, _>>()?;
-    for delivery in &old {
+    remove(session, &old)?;
+    connection
+        .prepare_cached(
+            "DELETE FROM rule_sets WHERE kept_at < ?1 AND revision NOT IN (SELECT revision FROM runs)
+               AND revision NOT IN (SELECT revision FROM rule_sets ORDER BY kept_at DESC LIMIT ?2)",
+        )?
+        .execute(params![before, RULE_SETS_KEPT])?;
+    connection.prepare_cached("DELETE FROM ancestry WHERE kept_at < ?1")?.execute([before])?;
+    Ok(old.len())
+}
+
+/// Pages that nothing uses do not count: they are used again before the file grows.
+pub(super) fn shrink(session: &Session<'_>, bytes: u64, limit: usize) -> Result<usize, Fault> {
+    let connection = session.connection;
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let used = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
+    if u64::try_from(used).unwrap_or(0) <= bytes {
+        return Ok(0);
+    }
+    let mut statement = connection
+        .prepare_cached("SELECT seq FROM deliveries WHERE finished_at IS NOT NULL ORDER BY finished_at, seq LIMIT ?1")?;
+    let oldest = statement
+        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<_, i64>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    remove(session, &oldest)?;
+    Ok(oldest.len())
+}
+
+fn remove(session: &Session<'_>, deliveries: &[i64]) -> Result<(), Fault> {
+    let connection = session.connection;
+    for delivery in deliveries {
         for sql in [
             "DELETE FROM attempts WHERE run IN (SELECT seq FROM runs WHERE delivery = ?1)",
             "DELETE FROM steps WHERE run IN (SELECT seq FROM runs WHERE delivery = ?1)",
@@ -30,12 +60,5 @@ pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Re
             connection.prepare_cached(sql)?.execute([delivery])?;
         }
     }
-    connection
-        .prepare_cached(
-            "DELETE FROM rule_sets WHERE kept_at < ?1 AND revision NOT IN (SELECT revision FROM runs)
-               AND revision NOT IN (SELECT revision FROM rule_sets ORDER BY kept_at DESC LIMIT ?2)",
-        )?
-        .execute(params![before, RULE_SETS_KEPT])?;
-    connection.prepare_cached("DELETE FROM ancestry WHERE kept_at < ?1")?.execute([before])?;
-    Ok(old.len())
+    Ok(())
 }
