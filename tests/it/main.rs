@@ -40,6 +40,7 @@ mod senders;
 mod serve;
 mod settings;
 mod stand_ins;
+mod store_care;
 mod support;
 mod tidy;
 mod verification;

@@ -17,6 +17,7 @@ use declic::rules::model::RuleFile;
 use declic_actions::action::{Call, Intent, Origin, Outcome, Why};
 use serde_json::json;
 
+mod care;
 mod deliveries;
 mod groups;
 mod leases;
