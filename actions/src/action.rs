@@ -91,6 +91,9 @@ pub struct Origin {
     /// Comment the event is about, of the issue or pull request.
     #[serde(default)]
     pub comment: Option<u64>,
+    /// Trace id of the delivery: 32 hexadecimal digits.
+    #[serde(default)]
+    pub trace: Option<String>,
     /// Address of the run in the console, for links back.
     pub run_url: Option<String>,
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use declic_actions::action::{Action, Answer, Clients, Context, Failure, Intent, Outcome, Progress, Stop};
+use declic_actions::http::traced;
 use declic_actions::secret::Secret;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -50,7 +51,8 @@ impl Attempt<'_> {
     pub async fn make(self) -> Came {
         let deadline = Instant::now() + self.timeout;
         let timeout = self.timeout;
-        let work = AssertUnwindSafe(self.work(deadline)).catch_unwind();
+        let trace = self.intent.call.origin.trace.as_deref();
+        let work = AssertUnwindSafe(traced(trace, self.work(deadline))).catch_unwind();
         match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
             Ok(Ok(came)) => came,
             Ok(Err(_)) => {

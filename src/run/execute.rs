@@ -46,6 +46,8 @@ pub(super) struct Execution {
     event: Event,
     /// Where further answers to the delivery go.
     respond_to: Option<Secret>,
+    /// Trace id of the delivery.
+    trace: String,
     /// When `timeout:` of the rule is over.
     deadline: Option<Instant>,
     /// How long ago the run had first started when it was claimed.
@@ -112,6 +114,7 @@ impl Execution {
             Err(why) => return fail(shared, &held, &run, &steps, &told, Why::new("decode", why)).await,
         };
         let respond_to = shared.respond_to(&delivery);
+        let trace = delivery.content.trace;
         let deadline = rule.timeout.map(|timeout| Instant::now() + timeout.saturating_sub(age));
         let stop = run.covered_by.is_some() || run.cancelled;
         Ok(Some(Self {
@@ -123,6 +126,7 @@ impl Execution {
             rule,
             event,
             respond_to,
+            trace,
             deadline,
             age,
             claimed: Instant::now(),
@@ -295,7 +299,7 @@ impl Execution {
                 _ => return Err(Why::new("evaluation", "`if` is neither true nor false")),
             }
         }
-        let origin = reading::origin(&self.run, &self.event, &label(step), place, self.shared.public_url.as_deref());
+        let origin = reading::origin(&self.run, &self.event, &label(step), place, &self.trace, self.shared.public_url.as_deref());
         let key = call_key(&self.run, place, self.record(place));
         let call = reading::call(step, key, &environment, &self.shared.offer, origin)?;
         action.prepare(call).map(Some)

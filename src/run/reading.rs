@@ -57,7 +57,7 @@ pub fn secret_names(offer: &Offer) -> Value {
 }
 
 /// Where a call comes from.
-pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, public_url: Option<&str>) -> Origin {
+pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, trace: &str, public_url: Option<&str>) -> Origin {
     let at = |path: &str| event.event.pointer(path);
     Origin {
         delivery: run.delivery.clone(),
@@ -69,6 +69,7 @@ pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, p
         number: at("/number").and_then(Value::as_u64),
         actor: event.actor.get("login").or_else(|| at("/user/id")).and_then(Value::as_str).map(str::to_owned),
         comment: at("/comment_id").and_then(Value::as_u64),
+        trace: Some(trace.to_owned()),
         run_url: public_url.map(|url| format!("{url}/runs/{}", run.id)),
     }
 }

@@ -7,6 +7,7 @@ mod error;
 mod guard;
 mod request;
 mod resolve;
+mod trace;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub use guard::{Guard, Passage, Refused, refuse_address};
 pub use http::{HeaderMap, Method};
 pub use request::{Request, Response, shown_url};
 pub use resolve::{Lookup, SystemLookup};
+pub use trace::traced;
 pub use url::Url;
 
 use error::classify;
@@ -74,7 +76,7 @@ impl Http {
     }
 
     /// Sends once and reads the whole answer, both before the request's deadline. Never follows a redirect and never retries.
-    pub async fn send(&self, request: Request) -> Result<Response, HttpError> {
+    pub async fn send(&self, mut request: Request) -> Result<Response, HttpError> {
         if let Some(fault) = request.fault {
             return Err(HttpError::Invalid(fault));
         }
@@ -84,6 +86,7 @@ impl Http {
             Err(_) if request.metadata_server => &self.0.named,
             Err(refused) => return Err(HttpError::Refused(refused)),
         };
+        trace::mark(&mut request.headers);
         let client = pool.client(&self.0.user_agent).map_err(HttpError::Invalid)?;
         let deadline = tokio::time::Instant::from_std(request.deadline);
         match tokio::time::timeout_at(deadline, exchange(client, request)).await {

@@ -262,6 +262,7 @@ impl Player<'_> {
                 number: self.event.event.get("number").and_then(Value::as_u64),
                 comment: self.event.event.get("comment_id").and_then(Value::as_u64),
                 actor: text(&self.event.actor, "login"),
+                trace: None,
                 run_url: None,
             },
         };
