@@ -20,8 +20,8 @@ const fn field(name: &'static str, shape: &'static str, summary: &'static str) -
 /// How a request to a connection is authenticated: one of these, or nothing.
 const AUTH: Field = field(
     "auth",
-    "{ bearer?: secret, basic?: secret, google-id-token?: string }?",
-    "One of: a bearer token, `user:password`, or a Google ID token for this audience; nothing if left out",
+    "{ bearer?: secret, basic?: secret, google-id-token?: string, standard-webhooks?: secret }?",
+    "One of: a bearer token, `user:password`, a Google ID token for this audience, or a signature as of Standard Webhooks; nothing if left out",
 );
 const API_URL: Field = field("api-url", "string?", "Base address of the API, where it is not the service's own");
 const PROJECT: Field = field("project", "string", "Id of the Google Cloud project");
@@ -99,6 +99,16 @@ pub static CONNECTIONS: &[SettingKind] = &[
         ],
     },
     SettingKind {
+        name: "discord",
+        summary: "A channel on Discord, through a webhook of it",
+        fields: &[field("webhook", "secret", "The whole address of the webhook")],
+    },
+    SettingKind {
+        name: "google-chat",
+        summary: "A space in Google Chat, through an incoming webhook of it",
+        fields: &[field("webhook", "secret", "The whole address of the webhook, with `key` and `token`")],
+    },
+    SettingKind {
         name: "x",
         summary: "An account on X",
         fields: &[
@@ -130,6 +140,32 @@ pub static CONNECTIONS: &[SettingKind] = &[
         name: "pubsub",
         summary: "Pub/Sub topics of a project",
         fields: &[PROJECT, field("topics", "[string]", "Topics that may be published to"), ACT_AS],
+    },
+    SettingKind {
+        name: "cloud-tasks",
+        summary: "Cloud Tasks queues whose tasks call one HTTP API",
+        fields: &[
+            PROJECT,
+            field("location", "string", "Location of the queues, such as `europe-west1`"),
+            field("queues", "[string]", "Queues that tasks may be put into"),
+            field("base-url", "string", "Address that every task's request stays below"),
+            field("oidc-account", "string?", "Service account whose ID token the tasks carry; none if left out"),
+            field("audience", "string?", "Audience of that token; the address of the task if left out"),
+            ACT_AS,
+        ],
+    },
+    SettingKind {
+        name: "dialogflow",
+        summary: "A Dialogflow agent, ES or CX",
+        fields: &[
+            PROJECT,
+            field("flavor", "es|cx?", "Dialogflow ES (the default) or CX"),
+            field("location", "string?", "Location of the agent; `global` if left out"),
+            field("agent", "string?", "Id of the agent, which CX needs"),
+            field("environment", "string?", "Environment of the agent; its draft if left out"),
+            field("language", "string?", "Language code that is sent; `en` if left out"),
+            ACT_AS,
+        ],
     },
     SettingKind {
         name: "http",

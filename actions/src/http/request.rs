@@ -74,6 +74,17 @@ impl Request {
         self
     }
 
+    /// Its body, for signing.
+    pub(crate) fn body_bytes(&self) -> &[u8] {
+        self.body.as_deref().unwrap_or_default()
+    }
+
+    /// A header that was set, as text.
+    #[cfg(test)]
+    pub(crate) fn header_text(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// Where it goes.
     pub fn url(&self) -> &Url {
         &self.url

@@ -21,6 +21,22 @@ pub(super) fn repository(call: &Call) -> Result<String, Why> {
     }
 }
 
+/// `/repos/OWNER/NAME/issues/NUMBER` of `with.number` or of the event, and a name for people.
+pub(super) fn issue(call: &Call) -> Result<(String, String), Why> {
+    let asked = crate::given::params(call).int_within("number", 1, i64::MAX)?.and_then(|number| u64::try_from(number).ok());
+    let number =
+        asked.or(call.origin.number).ok_or_else(|| invalid("the event is about no issue or pull request; give `number`"))?;
+    let repository = repository(call)?;
+    let name = format!("{}#{number}", repository.trim_start_matches("/repos/"));
+    Ok((format!("{repository}/issues/{number}"), name))
+}
+
+/// Text as one segment of a path.
+pub(super) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// The commit that `with.sha` names, or that of the event.
 pub(super) fn sha(call: &Call) -> Result<String, Why> {
     let asked = crate::given::params(call).optional_text("sha")?;

@@ -81,7 +81,7 @@ impl Plan {
     async fn search(&self, context: &Context<'_>) -> Result<Option<Value>, Failure> {
         let environment: String = url::form_urlencoded::byte_serialize(self.environment.as_bytes()).collect();
         let path = format!("{}?sha={}&environment={environment}&per_page=100", self.list(), self.sha);
-        let answer = github::json(context.clients.github.get(&path, context.deadline).await?)?;
+        let answer = github::json(context.clients.github.reporting().get(&path, context.deadline).await?)?;
         Ok(answer.as_array().into_iter().flatten().find(|deployment| self.is_of_run(deployment)).cloned())
     }
 
@@ -109,7 +109,7 @@ impl Plan {
         if let (Some(body), Some(description)) = (body.as_object_mut(), &self.description) {
             body.insert("description".into(), description.clone().into());
         }
-        let answer = context.clients.github.post(&self.list(), &body, context.deadline).await?;
+        let answer = context.clients.github.reporting().post(&self.list(), &body, context.deadline).await?;
         if answer.status == 202 {
             return Err(Failure::retry("conflict", "GitHub merged the default branch instead of making the deployment"));
         }
@@ -119,7 +119,7 @@ impl Plan {
     /// The last status, if it says already what is to be said.
     async fn said(&self, context: &Context<'_>, id: u64) -> Result<Option<u64>, Failure> {
         let path = format!("{}/{id}/statuses?per_page=1", self.list());
-        let answer = github::json(context.clients.github.get(&path, context.deadline).await?)?;
+        let answer = github::json(context.clients.github.reporting().get(&path, context.deadline).await?)?;
         let last = answer.as_array().and_then(|statuses| statuses.first());
         let of = |name: &str| last.and_then(|status| status.get(name)).and_then(Value::as_str).filter(|text| !text.is_empty());
         let same = of("state") == Some(self.state.as_str()) && of("environment_url") == self.environment_url.as_deref();
@@ -134,7 +134,7 @@ impl Plan {
             body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
         }
         let path = format!("{}/{id}/statuses", self.list());
-        let status = github::json(context.clients.github.post(&path, &body, context.deadline).await?)?;
+        let status = github::json(context.clients.github.reporting().post(&path, &body, context.deadline).await?)?;
         github::identity(&status, "url").map(|(id, _)| id)
     }
 

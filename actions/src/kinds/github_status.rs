@@ -84,14 +84,14 @@ impl Action for GithubStatus {
             body.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))));
         }
         let path = format!("{}/statuses/{}", plan.repository, plan.sha);
-        let status = github::json(context.clients.github.post(&path, &body, context.deadline).await?)?;
+        let status = github::json(context.clients.github.reporting().post(&path, &body, context.deadline).await?)?;
         outcome(&status, &plan)
     }
 
     async fn find(&self, context: &Context<'_>, intent: &Intent) -> Result<Option<Outcome>, Failure> {
         let plan: Plan = given::plan(intent)?;
         let path = format!("{}/commits/{}/statuses?per_page=100", plan.repository, plan.sha);
-        let answer = github::json(context.clients.github.get(&path, context.deadline).await?)?;
+        let answer = github::json(context.clients.github.reporting().get(&path, context.deadline).await?)?;
         // Newest first: only the latest of the context counts, so only that one can be ours and still matter.
         let of = |name: &str, status: &Value| status.get(name).and_then(Value::as_str).map(str::to_owned);
         let latest = answer.as_array().into_iter().flatten().find(|status| of("context", status).as_ref() == Some(&plan.context));

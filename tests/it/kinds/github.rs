@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY};
-use declic_actions::action::Failure;
 use serde_json::json;
 
 use crate::support::actor::{Actor, code};
@@ -125,24 +124,6 @@ async fn each_class_of_failure_is_told_apart() {
     assert_eq!(code(&result), ("unauthorized", false));
     let message = result.unwrap_err().why().message.clone();
     assert!(!message.contains(declic::demo::stand_ins::github::TOKEN), "{message}");
-}
-
-#[tokio::test]
-async fn rate_limits_are_waited_out() {
-    let actor = Actor::new().await;
-    actor.world.github.secondary_limit_next(1, 30);
-    actor.world.github.primary_limit_next(1, 90);
-    // Whole seconds on both sides: the answer's `Date` may be a second old, and the wait is rounded up.
-    for (least, most) in [(30, 30), (80, 92)] {
-        match actor.run("github/status", "d1-s-1", json!({ "state": "success" })).await {
-            Err(Failure::Retry { after: Some(after), why }) => {
-                assert_eq!(why.code, "rate-limited");
-                assert!((least..=most).contains(&after.as_secs()), "{after:?}");
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-    actor.run("github/status", "d1-s-1", json!({ "state": "success" })).await.unwrap();
 }
 
 #[tokio::test]

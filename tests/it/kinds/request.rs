@@ -154,3 +154,54 @@ async fn a_target_that_is_slow_or_away_can_be_tried_again() {
     actor.patience = Duration::from_secs(5);
     assert_eq!(code(&actor.run(KIND, "d1-h-1", params(json!({}))).await), ("unreachable", true));
 }
+
+#[tokio::test]
+async fn a_request_is_signed_as_standard_webhooks_has_it_on_every_attempt() {
+    let (_echo, mut actor) = caller(json!({ "auth": { "standard-webhooks": "key" } })).await;
+    actor.secrets.insert("key".into(), Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
+    let outcome = actor.run(KIND, "d1-h-1", params(json!({ "body": { "order": 17 } }))).await.unwrap();
+    let headers = outcome.outputs["body"]["headers"].as_array().unwrap().clone();
+    let header = |name: &str| {
+        let found = headers.iter().find(|pair| pair[0] == name);
+        found.and_then(|pair| pair[1].as_str()).unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    assert_eq!(header("webhook-id"), "d1-h-1");
+    let key = base64::engine::general_purpose::STANDARD.decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
+    hmac::Mac::update(&mut mac, format!("d1-h-1.{}.{{\"order\":17}}", header("webhook-timestamp")).as_bytes());
+    let expected = base64::engine::general_purpose::STANDARD.encode(hmac::Mac::finalize(mac).into_bytes());
+    assert_eq!(header("webhook-signature"), format!("v1,{expected}"));
+    actor.secrets.insert("key".into(), Secret::new("too short"));
+    assert_eq!(code(&actor.run(KIND, "d1-h-2", params(json!({}))).await), ("invalid", false));
+}
+
+#[tokio::test]
+async fn a_name_and_a_password_go_as_basic_authentication() {
+    let (_echo, mut actor) = caller(json!({ "auth": { "basic": "pair" } })).await;
+    actor.secrets.insert("pair".into(), Secret::new("declic:s3cret"));
+    let outcome = actor.run(KIND, "d1-h-1", params(json!({}))).await.unwrap();
+    assert_eq!(outcome.outputs["body"]["authorization"], "Basic ZGVjbGljOnMzY3JldA==");
+}
+
+#[tokio::test]
+async fn every_request_out_carries_the_trace_of_the_delivery() {
+    let (echo, mut actor) = caller(json!({ "auth": { "google-id-token": "https://orders.example" } })).await;
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let run = declic_actions::http::traced(Some(id), async {
+        actor.run(KIND, "d1-h-1", params(json!({}))).await.unwrap();
+        actor.run("github/comment", "d1-c-1", json!({ "body": "x" })).await.unwrap();
+    });
+    run.await;
+    for ledger in [&echo.ledger, &actor.world.identity.ledger, &actor.world.github.ledger] {
+        let requests = ledger.requests();
+        assert!(!requests.is_empty());
+        for asked in requests {
+            let parent = asked.headers.iter().find(|(name, _)| name == "traceparent").map(|(_, value)| value.clone());
+            assert!(parent.as_deref().is_some_and(|parent| parent.starts_with(&format!("00-{id}-"))), "{asked:?}");
+        }
+    }
+    actor.forget_limits();
+    actor.run("github/comment", "d1-c-2", json!({ "body": "x" })).await.unwrap();
+    let last = actor.world.github.ledger.requests().pop().unwrap();
+    assert!(last.headers.iter().all(|(name, _)| name != "traceparent"), "no trace, no header");
+}

@@ -107,10 +107,17 @@ fn the_bodies_that_the_github_stand_in_takes_are_those_of_the_openapi_descriptio
         ("UpdateIssueComment", "PATCH", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
         ("CreateStatus", "POST", "/repos/{owner}/{repo}/statuses/{sha}"),
         ("CreateReaction", "POST", "/repos/{owner}/{repo}/issues/{issue_number}/reactions"),
+        ("AddLabels", "POST", "/repos/{owner}/{repo}/issues/{issue_number}/labels"),
+        ("SetLabels", "PUT", "/repos/{owner}/{repo}/issues/{issue_number}/labels"),
+        ("CreateCheckRun", "POST", "/repos/{owner}/{repo}/check-runs"),
+        ("UpdateCheckRun", "PATCH", "/repos/{owner}/{repo}/check-runs/{check_run_id}"),
+        ("WorkflowDispatch", "POST", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches"),
+        ("RepositoryDispatch", "POST", "/repos/{owner}/{repo}/dispatches"),
         ("CreateDeployment", "POST", "/repos/{owner}/{repo}/deployments"),
         ("CreateDeploymentStatus", "POST", "/repos/{owner}/{repo}/deployments/{deployment_id}/statuses"),
     ];
-    assert_eq!(github::answers::shapes().messages().count(), operations.len());
+    let parts = ["CheckRunOutput", "CheckRunAnnotation"];
+    assert_eq!(github::answers::shapes().messages().filter(|message| !parts.contains(message)).count(), operations.len());
     for (message, method, path) in operations {
         let published = GITHUB.body_properties(method, path).unwrap_or_else(|| panic!("{method} {path}"));
         let fields = github::answers::shapes().fields(message).unwrap();

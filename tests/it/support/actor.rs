@@ -147,6 +147,8 @@ impl Actor {
             pubsub_url: apis.url.clone(),
             bigquery_url: apis.url.clone(),
             fcm_url: apis.url.clone(),
+            cloud_tasks_url: apis.url.clone(),
+            dialogflow_url: Some(apis.url.clone()),
             credentials,
             ..GoogleSettings::default()
         };
@@ -182,6 +184,12 @@ impl Actor {
         let mut google = self.clients.google.settings().clone();
         google.metadata_host = "127.0.0.1:9".into();
         self.clients.google = Google::new(self.clients.http.clone(), google, now).unwrap();
+    }
+
+    /// Nothing is known of GitHub's limits any more, as after a start.
+    pub fn forget_limits(&mut self) {
+        let github = GitHubSettings { api_url: self.world.github.url.clone(), token: Some(Secret::new(TOKEN)) };
+        self.clients.github = GitHub::new(self.clients.http.clone(), github).unwrap();
     }
 
     /// The identity behind the metadata server.

@@ -24,6 +24,10 @@ pub static DIALOGFLOW_ES: LazyLock<Document> = LazyLock::new(|| Document::load("
 /// Dialogflow CX.
 pub static DIALOGFLOW_CX: LazyLock<Document> = LazyLock::new(|| Document::load("dialogflow.v3"));
 
+/// Cloud Tasks.
+pub static CLOUD_TASKS: LazyLock<Document> = LazyLock::new(|| Document::load("cloudtasks.v2"));
+/// Google Chat.
+pub static CHAT: LazyLock<Document> = LazyLock::new(|| Document::load("chat.v1"));
 /// Pub/Sub.
 pub static PUBSUB: LazyLock<Document> = LazyLock::new(|| Document::load("pubsub.v1"));
 /// BigQuery.
@@ -70,15 +74,30 @@ pub fn dialogflow() -> Arc<Contract> {
     })
 }
 
-/// Refuses what the documents of Pub/Sub, BigQuery and FCM do not allow.
+/// Refuses what the documents of Pub/Sub, BigQuery, FCM, Cloud Tasks and Dialogflow do not allow.
 pub fn data_services() -> Arc<Contract> {
     Arc::new(|request| {
         let document = match request.path.as_str() {
             path if path.starts_with("/bigquery/") => &BIGQUERY,
             path if path.contains("/topics/") => &PUBSUB,
+            path if path.contains("/queues/") => &CLOUD_TASKS,
+            path if path.starts_with("/v3/") => &DIALOGFLOW_CX,
+            path if path.contains("/sessions/") => &DIALOGFLOW_ES,
             _ => &FCM,
         };
         document.check_request(request).map(drop)
+    })
+}
+
+/// Refuses messages that Google Chat's document does not allow. The credentials of a webhook are not in it.
+pub fn chat() -> Arc<Contract> {
+    Arc::new(|request| {
+        if !request.path.starts_with("/v1/spaces/") {
+            return Ok(());
+        }
+        let mut bare = request.clone();
+        bare.query.retain(|(name, _)| name != "token");
+        CHAT.check_request(&bare).map(drop)
     })
 }
 

@@ -27,6 +27,7 @@ impl Api for Echo {
                 &json!({
                     "method": request.method, "path": request.path, "query": request.query, "body": body,
                     "authorization": authorization, "key": request.header("idempotency-key"), "type": request.header("content-type"),
+                    "headers": request.headers,
                 }),
             ),
         }

@@ -1,4 +1,4 @@
-//! Pub/Sub, BigQuery and FCM with state, held to their discovery documents: what they refuse in the world they refuse here.
+//! Pub/Sub, BigQuery, FCM, Cloud Tasks and a Dialogflow agent with state, held to their discovery documents: what they refuse in the world they refuse here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -28,6 +28,10 @@ struct State {
     tables: BTreeMap<String, (BTreeSet<String>, BTreeMap<String, Value>)>,
     pushed: Vec<Value>,
     next: u64,
+    /// Queue -> tasks by name. A name stays taken when its task is done.
+    queues: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What the agent was asked: session and request.
+    asked: Vec<(String, Value)>,
     /// `reason` of the errors that the next inserts are answered with, in a 200.
     row_faults: Vec<String>,
 }
@@ -67,6 +71,59 @@ impl GoogleApis {
     /// The next insert is answered 200 with this reason for its row.
     pub fn fail_row(&self, reason: &str) {
         self.state.lock().unwrap().row_faults.push(reason.to_owned());
+    }
+
+    pub fn add_queue(&self, name: &str) {
+        self.state.lock().unwrap().queues.insert(name.to_owned(), BTreeMap::new());
+    }
+
+    pub fn tasks(&self, queue: &str) -> Vec<Value> {
+        self.state.lock().unwrap().queues[queue].values().cloned().collect()
+    }
+
+    pub fn asked(&self) -> Vec<(String, Value)> {
+        self.state.lock().unwrap().asked.clone()
+    }
+
+    fn create_task(&self, queue: &str, body: &Value) -> Answer {
+        let mut state = self.state.lock().unwrap();
+        let Some(tasks) = state.queues.get_mut(queue) else {
+            return Answer::google_error(404, "Queue does not exist.");
+        };
+        let (task, name) = (&body["task"], body["task"]["name"].as_str().unwrap_or_default());
+        if !name.starts_with(&format!("{queue}/tasks/")) {
+            return Answer::google_error(400, "Task name must be formatted: projects/…/tasks/TASK_ID");
+        }
+        if task["httpRequest"]["url"].as_str().is_none() {
+            return Answer::google_error(400, "HttpRequest.url is required");
+        }
+        if tasks.contains_key(name) {
+            return Answer::google_error_as(409, "ALREADY_EXISTS", "Requested entity already exists", None);
+        }
+        tasks.insert(name.to_owned(), task.clone());
+        Answer::json(200, task)
+    }
+
+    fn detect(&self, session: &str, body: &Value, cx: bool) -> Answer {
+        self.state.lock().unwrap().asked.push((session.to_owned(), body.clone()));
+        let input = &body["queryInput"];
+        let said = &input["text"]["text"];
+        let event = if cx { &input["event"]["event"] } else { &input["event"]["name"] };
+        let intent = event.as_str().or_else(|| said.as_str()).unwrap_or_default();
+        let texts = json!({ "text": { "text": [format!("You said {intent}."), "Anything else?"] } });
+        let payload = json!({ "payload": { "intent": intent } });
+        let result = if cx {
+            json!({
+                "match": { "intent": { "displayName": intent }, "confidence": 0.75 }, "responseMessages": [texts, payload],
+                "parameters": body["queryParams"]["parameters"],
+            })
+        } else {
+            json!({
+                "intent": { "displayName": intent }, "intentDetectionConfidence": 0.75, "fulfillmentMessages": [texts, payload],
+                "fulfillmentText": format!("You said {intent}."), "parameters": input["event"]["parameters"],
+            })
+        };
+        Answer::json(200, &json!({ "responseId": "r", "queryResult": result }))
     }
 
     pub fn pushed(&self) -> Vec<Value> {
@@ -158,6 +215,20 @@ impl Api for GoogleApis {
                 let path = request.path.trim_start_matches("/v1/");
                 assert!(topic.ends_with(":publish"));
                 self.publish(path.trim_end_matches(":publish"), &body)
+            }
+            ["v2", "projects", _, "locations", _, "queues", _, "tasks"] => {
+                self.create_task(request.path.trim_start_matches("/v2/").trim_end_matches("/tasks"), &body)
+            }
+            ["v2", "projects", _, "locations", _, "queues", _, "tasks", _] => {
+                let name = request.path.trim_start_matches("/v2/");
+                let state = self.state.lock().unwrap();
+                let found = state.queues.values().find_map(|tasks| tasks.get(name));
+                found.map_or_else(|| Answer::google_error(404, "The task does not exist."), |task| Answer::json(200, task))
+            }
+            [version @ ("v2" | "v3"), "projects", .., "sessions", _] => {
+                let session =
+                    request.path.trim_start_matches("/v2/").trim_start_matches("/v3/").trim_end_matches(":detectIntent");
+                self.detect(session, &body, version == "v3")
             }
             ["v1", "projects", project, "messages:send"] => self.send(project, &body),
             ["bigquery", "v2", "projects", _, "datasets", _, "tables", table, "insertAll"] => self.insert(table, &body),

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod binary;
+pub mod chat;
 pub mod client;
 pub mod described;
 pub mod discovery;

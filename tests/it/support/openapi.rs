@@ -68,7 +68,9 @@ impl Description {
     /// Properties that the body of an operation may have, with their schemas.
     pub fn body_properties(&self, method: &str, template: &str) -> Option<&Map<String, Value>> {
         let operation = self.0.get("paths")?.get(template)?.get(method.to_lowercase())?;
-        operation.pointer("/requestBody/content/application~1json/schema/properties")?.as_object()
+        let schema = operation.pointer("/requestBody/content/application~1json/schema")?;
+        // Where a body has several forms, the first is the one that GitHub recommends.
+        schema.get("properties").or_else(|| schema.pointer("/oneOf/0/properties"))?.as_object()
     }
 
     /// Names of the properties that the body of an operation must have.

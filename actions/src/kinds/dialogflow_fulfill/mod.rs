@@ -98,7 +98,7 @@ impl Action for DialogflowFulfill {
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
         let plan: Plan = given::plan(intent)?;
         let request = Request::to(Method::POST, &plan.url, context.deadline).json(&plan.request).cap(LONGEST_ANSWER);
-        let answer = plan.auth.send(context, request).await.and_then(|answer| answer.json());
+        let answer = plan.auth.send(context, &intent.call.key, request).await.and_then(|answer| answer.json());
         let answer = answer.and_then(|answer| plan.flavor.read(&answer).map_err(HttpError::BadAnswer));
         let answer = answer.map_err(|error| error.into_failure("The fulfillment endpoint"))?;
         let text = answer.texts.first().cloned().unwrap_or_default();
@@ -109,7 +109,7 @@ impl Action for DialogflowFulfill {
 }
 
 /// Dialogflow's session ids have at most 36 plain characters; anything else is represented by its hash.
-fn session(text: &str) -> String {
+pub(super) fn session(text: &str) -> String {
     let plain = text.len() <= 36 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte));
     if plain { text.to_owned() } else { hex::encode(Sha256::digest(text.as_bytes())).chars().take(36).collect() }
 }

@@ -3,15 +3,18 @@
 //! Each resource is a file with its routes and its rules; a new one is a file and a line in `GitHub::route`.
 
 pub mod answers;
+mod checks;
 mod commits;
 mod deployments;
 pub mod hooks;
 mod issues;
+mod labels;
 mod people;
 mod reactions;
 mod reviews;
 mod state;
 mod statuses;
+mod workflows;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -19,6 +22,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use sha2::Digest as _;
 
 use self::answers::{Refusal, page, refused};
 use self::state::{Repository, State};
@@ -40,6 +44,7 @@ pub struct GitHub {
     tokens: Mutex<BTreeSet<String>>,
     limits: Mutex<Vec<Limit>>,
     used: AtomicU32,
+    quota: AtomicU32,
 }
 
 /// A refusal for having asked too much.
@@ -91,6 +96,7 @@ impl GitHub {
             tokens: Mutex::new(BTreeSet::from([TOKEN.to_owned()])),
             limits: Mutex::default(),
             used: AtomicU32::new(0),
+            quota: AtomicU32::new(QUOTA),
         }
     }
 
@@ -120,6 +126,11 @@ impl GitHub {
     /// Takes another token from now on.
     pub fn accept_token(&self, token: &str) {
         lock(&self.tokens).insert(token.to_owned());
+    }
+
+    /// So many requests are left of this hour.
+    pub fn requests_left(&self, left: u32) {
+        self.quota.store(self.used.load(Ordering::Relaxed) + left, Ordering::Relaxed);
     }
 
     /// Takes no token any more.
@@ -222,12 +233,15 @@ impl GitHub {
         }
         let resources = [
             commits::answer,
+            labels::answer,
             issues::answer,
             statuses::answer,
+            checks::answer,
             deployments::answer,
             people::answer,
             reactions::answer,
             reviews::answer,
+            workflows::answer,
         ];
         for resource in resources {
             if let Some(reply) = resource(call, state, rest) {
@@ -259,12 +273,22 @@ impl Api for GitHub {
         if let Some(limited) = self.limit() {
             return limited;
         }
-        let answer = self.respond(request).unwrap_or_else(|refusal| refusal.answer());
-        let used = self.used.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut answer = self.respond(request).unwrap_or_else(|refusal| refusal.answer());
+        let etag = format!("W/\"{}\"", hex::encode(sha2::Sha256::digest(&answer.body)));
+        let mut used = self.used.load(Ordering::Relaxed);
+        if request.method == "GET" && answer.status == 200 && request.header("if-none-match") == Some(&etag) {
+            // What is as it was costs nothing of the limit.
+            answer = Answer::empty(304);
+        } else {
+            used = self.used.fetch_add(1, Ordering::Relaxed) + 1;
+        }
+        if request.method == "GET" && matches!(answer.status, 200 | 304) {
+            answer = answer.with_header("etag", etag);
+        }
         let reset = Timestamp::now().seconds() + 3600;
         answer
             .with_header("x-ratelimit-limit", QUOTA.to_string())
-            .with_header("x-ratelimit-remaining", QUOTA.saturating_sub(used).to_string())
+            .with_header("x-ratelimit-remaining", self.quota.load(Ordering::Relaxed).saturating_sub(used).to_string())
             .with_header("x-ratelimit-reset", reset.to_string())
             .with_header("x-github-request-id", ulid::Ulid::new().to_string())
     }

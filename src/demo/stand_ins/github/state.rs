@@ -47,6 +47,12 @@ pub(super) struct Repository {
     pub(super) reactions: BTreeMap<(u64, String), u64>,
     /// Commit -> check runs, oldest first.
     pub(super) check_runs: BTreeMap<String, Vec<Value>>,
+    /// Issue or pull request -> labels.
+    pub(super) labels: BTreeMap<u64, Vec<String>>,
+    /// File -> inputs that it declares, and its runs, oldest first.
+    pub(super) workflows: BTreeMap<String, (Vec<String>, Vec<Value>)>,
+    /// Bodies of `repository_dispatch`, oldest first.
+    pub(super) dispatches: Vec<Value>,
     /// Pull request -> reviews, oldest first.
     pub(super) reviews: BTreeMap<u64, Vec<Value>>,
     /// Login -> role.
@@ -80,6 +86,9 @@ impl Repository {
             deployments: BTreeMap::new(),
             reactions: BTreeMap::new(),
             check_runs: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            workflows: BTreeMap::new(),
+            dispatches: Vec::new(),
             reviews: BTreeMap::new(),
             collaborators: BTreeMap::new(),
             pulls: BTreeMap::new(),

@@ -1,7 +1,5 @@
 //! `http/request`: a request to an HTTP API that the operator offers.
 
-mod address;
-
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +10,7 @@ use url::Url;
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
 use crate::http::{HttpError, Method, Request, Response, shown_url};
+use crate::kinds::address;
 use crate::kinds::auth::Auth;
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -116,7 +115,7 @@ impl Action for HttpRequest {
         }
         let auth = plan.token.clone().map_or(plan.auth, Auth::Bearer);
         let target = plan.url.host_str().unwrap_or("The target").to_owned();
-        let answer = auth.send(context, request).await.map_err(|error| error.into_failure(&target))?;
+        let answer = auth.send(context, &intent.call.key, request).await.map_err(|error| error.into_failure(&target))?;
         outcome(&answer).map_err(|error| error.into_failure(&target))
     }
 }

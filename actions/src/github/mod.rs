@@ -1,0 +1,183 @@
+//! GitHub through octocrab, over our HTTP client: octocrab makes the requests, `Carrier` carries them, so that the egress
+//! guard, deadlines and caps hold for them too.
+
+mod carrier;
+mod limits;
+mod remembered;
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use http::Method;
+use http_body_util::BodyExt;
+use octocrab::{AuthState, Octocrab, OctocrabBuilder};
+use serde_json::Value;
+use url::Url;
+
+use crate::action::{Failure, Why};
+use crate::http::{Http, HttpError, Response};
+use crate::secret::Secret;
+
+use carrier::{Carrier, Deadline};
+use limits::{Meter, limited};
+use remembered::Remembered;
+
+/// Where GitHub is, and who we are there.
+#[derive(Debug, Clone)]
+pub struct GitHubSettings {
+    /// `https://api.github.com`, or `https://HOST/api/v3`; no slash at the end.
+    pub api_url: String,
+    /// A token; none sends requests without one.
+    pub token: Option<Secret>,
+}
+
+/// Cheap to clone; clones share what is known of limits and what was read before.
+#[derive(Clone)]
+pub struct GitHub {
+    inner: Arc<Inner>,
+    /// Its calls may use the share of the hourly limit that is kept for reports.
+    reporting: bool,
+}
+
+struct Inner {
+    http: Http,
+    settings: GitHubSettings,
+    base: http::Uri,
+    /// Made at the first request: octocrab needs a running executor to be built.
+    client: OnceLock<Octocrab>,
+    meter: Mutex<Meter>,
+    remembered: Mutex<Remembered>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What both hold is right at every moment, whoever broke off.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for GitHub {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("GitHub").field("settings", &self.inner.settings).finish_non_exhaustive()
+    }
+}
+
+impl GitHub {
+    /// Calls nobody yet. The error says what is wrong with the address.
+    pub fn new(http: Http, settings: GitHubSettings) -> Result<Self, String> {
+        let address = settings.api_url.trim_end_matches('/');
+        let base = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
+        let base = base.and_then(|url| url.as_str().trim_end_matches('/').parse::<http::Uri>().ok());
+        let base = base.ok_or_else(|| format!("`{}` is not the address of a GitHub API", crate::http::shown(address)))?;
+        let inner =
+            Inner { http, settings, base, client: OnceLock::new(), meter: Mutex::default(), remembered: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner), reporting: false })
+    }
+
+    /// For calls that tell people what has happened: they may also use what is left of the hourly limit when the others may not.
+    #[must_use]
+    pub fn reporting(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), reporting: true }
+    }
+
+    /// `GET` below the API's address; `path` begins with a slash.
+    pub async fn get(&self, path: &str, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::GET, path, None, deadline).await
+    }
+
+    /// `POST` of a JSON body.
+    pub async fn post(&self, path: &str, body: &Value, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::POST, path, Some(body), deadline).await
+    }
+
+    /// `PATCH` of a JSON body.
+    pub async fn patch(&self, path: &str, body: &Value, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::PATCH, path, Some(body), deadline).await
+    }
+
+    /// `PUT` of a JSON body.
+    pub async fn put(&self, path: &str, body: &Value, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::PUT, path, Some(body), deadline).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::DELETE, path, None, deadline).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>, deadline: Instant) -> Result<Response, Failure> {
+        if let Some((after, why)) = lock(&self.inner.meter).refuses(self.reporting, Instant::now()) {
+            return Err(Failure::Retry { after: Some(after), why });
+        }
+        let reads = method == Method::GET;
+        let known = if reads { lock(&self.inner.remembered).get(path) } else { None };
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("accept", "application/vnd.github+json")
+            .extension(Deadline(deadline));
+        if let Some((etag, _)) = &known {
+            builder = builder.header("if-none-match", etag);
+        }
+        let client = self.inner.client.get_or_init(|| self.octocrab());
+        let request = client.build_request(builder, body).map_err(|error| unsent(&error))?;
+        let answer = client.execute(request).await.map_err(|error| unsent(&error))?;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| unsent(&error))?.to_bytes();
+        let answer = Response { status: parts.status.as_u16(), headers: parts.headers, body };
+        lock(&self.inner.meter).note(&answer, Instant::now());
+        match (answer.status, known) {
+            // It is as it was, and asking cost nothing of the limit.
+            (304, Some((_, before))) => Ok(before),
+            (200..300, _) => {
+                if reads {
+                    lock(&self.inner.remembered).keep(path, &answer);
+                }
+                Ok(answer)
+            }
+            _ => Err(self.refused(answer)),
+        }
+    }
+
+    fn octocrab(&self) -> Octocrab {
+        let carrier = Carrier { http: self.inner.http.clone(), token: self.inner.settings.token.clone() };
+        let auth = match self.inner.settings.token.as_ref().and_then(Secret::expose_text) {
+            Some(token) => AuthState::AccessToken { token: token.to_owned().into() },
+            None => AuthState::None,
+        };
+        let built = OctocrabBuilder::new_empty()
+            .with_service(carrier)
+            .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(self.inner.base.clone()))
+            .with_auth(auth)
+            .build();
+        match built {
+            Ok(client) => client,
+            Err(never) => match never {},
+        }
+    }
+
+    fn refused(&self, answer: Response) -> Failure {
+        let limit = limited(&answer);
+        let secrets: Vec<Secret> = self.inner.settings.token.iter().cloned().collect();
+        let failure = HttpError::status(answer, &secrets).into_failure("GitHub");
+        match limit {
+            Some(after) => {
+                let why = Why { code: "rate-limited".into(), ..failure.why().clone() };
+                Failure::Retry { after: Some(after), why }
+            }
+            None => failure,
+        }
+    }
+}
+
+/// Our own error from deep inside octocrab's, or what octocrab says.
+fn unsent(error: &octocrab::Error) -> Failure {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(current) = cause {
+        if let Some(own) = current.downcast_ref::<HttpError>() {
+            return own.clone().into_failure("GitHub");
+        }
+        cause = current.source();
+    }
+    Failure::last("invalid", format!("The request to GitHub cannot be made: {}", crate::http::shown(&error.to_string())))
+}
