@@ -31,6 +31,7 @@ use crate::report::metrics::Metrics;
 use crate::run::observe::Observer;
 use crate::run::{Engine, EngineParts, Gates, Policy};
 use crate::settings::Settings;
+use crate::sources::rotation::{Evidence, Watched};
 use crate::sources::{self, Around, Source};
 
 /// How long a secret may take to come from Secret Manager at the start.
@@ -129,6 +130,9 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         },
         stop,
     });
+    let watched = settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect();
+    let evidence = Arc::new(Evidence::new(journal.clone(), watched));
+    evidence.begin(Timestamp::now()).await.map_err(|error| error.to_string())?;
     let front = Front::new(Parts {
         sources,
         journal: journal.clone(),
@@ -147,10 +151,12 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
                 Box::pin(async move { desk.ask(&source, &delivery, until).await })
             }))
         },
+        evidence: Some(evidence),
         rest: Some(Door::new(Arc::new(state)).boxed()),
         outward: Some(outward),
         limits: Limits::default(),
     })?;
+    front.remember().await.map_err(|error| error.to_string())?;
     Ok(Service { front: Arc::new(front), engine, observer, journal, beside, stopping })
 }
 
@@ -210,10 +216,32 @@ fn folder_of(file: &Path) -> PathBuf {
     file.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-/// Clients of everything outside, with what is needed from Secret Manager fetched.
-pub(crate) async fn clients(settings: &mut Settings) -> Result<Clients, String> {
+/// Who can be asked before the secrets are there.
+pub(crate) struct Reach {
+    http: Http,
+    /// Google, with our credentials.
+    pub google: Google,
+}
+
+impl Reach {
+    /// GitHub, with the token as it is now.
+    pub fn github(&self, settings: &Settings) -> Result<GitHub, String> {
+        let github = GitHubSettings { api_url: settings.github.api_url.clone(), token: settings.github.token.clone() };
+        GitHub::new(self.http.clone(), github)
+    }
+}
+
+/// Makes the clients, and calls nobody.
+pub(crate) fn reach(settings: &Settings) -> Result<Reach, String> {
     let http = Http::new(HttpSettings { allow: allowed(settings), user_agent: USER_AGENT.to_owned() })?;
     let google = Google::new(http.clone(), google_settings(settings)?, || Timestamp::now().seconds())?;
+    Ok(Reach { http, google })
+}
+
+/// Clients of everything outside, with what is needed from Secret Manager fetched.
+pub(crate) async fn clients(settings: &mut Settings) -> Result<Clients, String> {
+    let reach = reach(settings)?;
+    let google = &reach.google;
     for (entry, name, previous) in settings.to_fetch() {
         let deadline = Instant::now() + SECRETS_DEADLINE;
         let value = google
@@ -222,8 +250,8 @@ pub(crate) async fn clients(settings: &mut Settings) -> Result<Clients, String> 
             .map_err(|failure| format!("the secret `{entry}` cannot be had from Secret Manager: {}", failure.why().message))?;
         settings.fetched(&entry, previous, value)?;
     }
-    let github = GitHubSettings { api_url: settings.github.api_url.clone(), token: settings.github.token.clone() };
-    let github = GitHub::new(http.clone(), github)?;
+    let github = reach.github(settings)?;
+    let Reach { http, google } = reach;
     Ok(Clients { http, google, github })
 }
 

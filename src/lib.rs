@@ -20,6 +20,7 @@ pub mod cli;
 pub mod clock;
 pub mod demo;
 pub mod dispatch;
+pub mod doctor;
 pub mod event;
 pub mod happening;
 pub mod inbound;

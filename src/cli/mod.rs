@@ -15,6 +15,7 @@ mod backtest;
 mod check;
 mod deliveries;
 mod demo;
+mod doctor;
 mod explain;
 mod init;
 mod paint;
@@ -59,6 +60,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Check settings and rules; nothing wrong starts
     Check(check::Arguments),
+    /// Look at settings, secrets, store, GitHub and Google: what is wrong, and how to mend it
+    Doctor(doctor::Arguments),
     /// Run the tests of rule files
     Test(test::Arguments),
     /// Say for every rule why an event starts it, or why not
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Check(arguments) => check::run(&arguments, &Environment::of_process()),
+        Command::Doctor(arguments) => doctor::run(&arguments, &Environment::of_process()),
         Command::Test(arguments) => test::run(&arguments, &Environment::of_process()),
         Command::Explain(arguments) => explain::run(&arguments, &Environment::of_process()),
         Command::Backtest(arguments) => backtest::run(&arguments, &Environment::of_process()),

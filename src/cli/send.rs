@@ -17,6 +17,11 @@ use crate::json;
 use crate::settings::{self, Environment, Mode, SecretSource, Settings, SourceSettings};
 use crate::sources::{self, Source};
 
+mod examples;
+
+/// What most providers send.
+pub(crate) const JSON: &str = "application/json";
+
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,16 +30,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[command(after_help = "Examples:
   declic send github --event push --payload payloads/push.json
   declic send github --event push --payload push.json --to https://declic.example.dev
-  declic send github --event push --payload push.json --id 72d3162e    the same id again: a redelivery")]
+  declic send github --event push --payload push.json --id 72d3162e    the same id again: a redelivery
+  declic send twilio --payload message.form                            a body that is no JSON is a form
+  declic send github --event pull_request.opened                       an example of @octokit/webhooks-examples, if it is installed")]
 pub struct Arguments {
     /// Name of the source in declic.yaml
     source: String,
-    /// The event in the provider's words: push, pull_request, …
-    #[arg(long, value_name = "KIND")]
+    /// The event in the provider's words: push, pull_request, …; not needed where the body names it
+    #[arg(long, value_name = "KIND", default_value = "")]
     event: String,
-    /// File with the body, or - for standard input
+    /// File with the body, or - for standard input; without it GitHub's own example of the event (push, or with its action:
+    /// pull_request.opened), from the npm package @octokit/webhooks-examples in a node_modules here or above
     #[arg(long, value_name = "FILE")]
-    payload: PathBuf,
+    payload: Option<PathBuf>,
+    /// Which of the examples of that event, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "payload")]
+    example: usize,
+    /// Media type of the body. Default: JSON if it begins like JSON, else a form
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
     /// Where to; an address without a path gets the source's path. Default: the address that declic.yaml listens on
     #[arg(long, value_name = "URL")]
     to: Option<String>,
@@ -77,16 +91,44 @@ struct Prepared {
 fn prepare(arguments: &Arguments, environment: &Environment) -> Result<Prepared, String> {
     let loaded = settings::load(&arguments.config, Mode::Resolved, environment).map_err(|unusable| unusable.render(false))?;
     let source = source(&loaded.settings, &arguments.source)?;
-    let body = payload(&arguments.payload)?;
-    if let Err(flaw) = json::check(&body) {
-        return Err(format!("{}: {flaw}; a provider sends JSON that can be read in one way only", arguments.payload.display()));
-    }
-    let to = address(arguments.to.as_deref(), &loaded.settings, &source.entry().path)?;
     let event = arguments.event.strip_prefix("github.").unwrap_or(&arguments.event);
+    let (event, body) = match &arguments.payload {
+        Some(file) => (event, payload(file)?),
+        None if is_github(&loaded.settings, &arguments.source) => examples::named(event, arguments.example)?,
+        None => return Err("name the file of the body with --payload; only GitHub's events have examples to take".to_owned()),
+    };
+    let content_type = arguments.content_type.as_deref().unwrap_or_else(|| media_type(&body));
+    if content_type == JSON
+        && let Err(flaw) = json::check(&body)
+    {
+        let file = arguments.payload.as_deref().unwrap_or(Path::new("the example")).display();
+        return Err(format!("{file}: {flaw}; a provider sends JSON that can be read in one way only"));
+    }
     let id = arguments.id.clone().unwrap_or_else(|| ulid::Ulid::new().to_string().to_lowercase());
     let key = arguments.key.as_deref().map(|path| payload(path).map(Secret::new)).transpose()?;
-    let inbound = signed(source.as_ref(), event, &id, body, key.as_ref())?;
+    let inbound = signed(source.as_ref(), event, &id, content_type, body, key.as_ref())?;
+    let mut to = address(arguments.to.as_deref(), &loaded.settings, &source.entry().path)?;
+    carry(&mut to, &inbound, source.entry().below);
     Ok(Prepared { to, inbound })
+}
+
+fn is_github(settings: &Settings, name: &str) -> bool {
+    settings.sources.iter().any(|source| source.name == name && source.kind.starts_with("github"))
+}
+
+fn media_type(body: &[u8]) -> &'static str {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if matches!(first, Some(b'{' | b'[')) { JSON } else { "application/x-www-form-urlencoded" }
+}
+
+/// Some providers show their secret in the address: as the last segment of the path, or in the query.
+fn carry(to: &mut Url, inbound: &Inbound, below: bool) {
+    if let (true, Some((_, secret))) = (below, inbound.path.rsplit_once('/')) {
+        to.set_path(&format!("{}/{secret}", to.path().trim_end_matches('/')));
+    }
+    if !inbound.query.is_empty() {
+        to.set_query(Some(&inbound.query));
+    }
 }
 
 fn source(settings: &Settings, name: &str) -> Result<Arc<dyn Source>, String> {
@@ -164,6 +206,7 @@ pub(crate) fn signed(
     source: &dyn Source,
     event: &str,
     id: &str,
+    content_type: &str,
     body: Vec<u8>,
     private: Option<&Secret>,
 ) -> Result<Inbound, String> {
@@ -172,11 +215,15 @@ pub(crate) fn signed(
         method: "POST".to_owned(),
         path: entry.path.clone(),
         query: String::new(),
-        headers: vec![("content-type".to_owned(), "application/json".into())],
+        headers: vec![("content-type".to_owned(), content_type.to_owned().into())],
         body: body.into(),
         received_at: Timestamp::now(),
     };
     source.sign(&mut inbound, event, id, private).map_err(|refusal| refusal.private)?;
+    if source.wants(&inbound).is_some() {
+        // Whether the issuer's keys fit can only be told by whoever has them: the service fetches them, this command does not.
+        return Ok(inbound);
+    }
     let verified = source.authenticate(inbound.clone()).map_err(|refusal| refusal.private)?;
     source.identify(&verified).map_err(|refusal| format!("not sent, because it would be refused: {}", refusal.private))?;
     Ok(inbound)

@@ -138,7 +138,7 @@ async fn push(settings: &settings::Settings, address: SocketAddr, screen: &mut S
     let source = settings.sources.first().ok_or("the demo's settings have no source")?;
     let source = sources::build(source, &settings.secrets, &sources::Around::default())?;
     let id = ulid::Ulid::new().to_string().to_lowercase();
-    let inbound = send::signed(source.as_ref(), "push", &id, PUSH.as_bytes().to_vec(), None)?;
+    let inbound = send::signed(source.as_ref(), "push", &id, send::JSON, PUSH.as_bytes().to_vec(), None)?;
     let to = Url::parse(&format!("http://{address}{}", source.entry().path)).map_err(|error| error.to_string())?;
     screen.sent(&to, PUSH.len());
     let response = send::post(&to, &inbound).await?;

@@ -17,11 +17,12 @@ use tracing::Instrument;
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::inbound::Inbound;
-use crate::journal::record::{Appended, NewDelivery};
+use crate::journal::record::{Appended, Listing, NewDelivery};
 use crate::journal::{Journal, JournalError};
 use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
 use crate::run::Fresh;
 use crate::sources::replies::Said;
+use crate::sources::rotation::Evidence;
 use crate::sources::{self, Answer, Identity, Source, Taken};
 use crate::verify::{Refusal, Verified};
 
@@ -70,6 +71,9 @@ impl Default for Limits {
     }
 }
 
+/// Deliveries that are looked at together at the start.
+const PAGE: usize = 500;
+
 /// What `/readyz` tells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Readiness {
@@ -99,6 +103,8 @@ pub struct Parts {
     /// Asked what the rules say to a delivery whose sender waits, after it is on disk; answers when the time is up at the latest. Without
     /// it nobody replies.
     pub replies: Option<Replies>,
+    /// Told which secret of a source matched; without it only the metrics know.
+    pub evidence: Option<Arc<Evidence>>,
     /// Everything else the service answers (API, console); without it, or where it has no route, the answer is our 404.
     pub rest: Option<BoxEndpoint<'static, Response>>,
     /// Fetches what some sources need; without it, those refuse for now.
@@ -131,6 +137,36 @@ impl Front {
         }
         let budget = body::Budget::new(parts.limits.buffered);
         Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget, recent: recent::Bodies::default() })
+    }
+
+    /// Remembers the bodies of the last minutes, which are in the journal: a restart must not let one be sent again under another id.
+    pub async fn remember(&self) -> Result<(), JournalError> {
+        let since = recent::begin(Timestamp::now());
+        for source in self.parts.sources.iter().filter(|source| source.knows_bodies()) {
+            let mut before = None;
+            loop {
+                let listing = Listing {
+                    before: before.take(),
+                    limit: PAGE,
+                    source: Some(source.name().to_owned()),
+                    since: Some(since),
+                    ..Listing::default()
+                };
+                let page = self.parts.journal.deliveries(listing).await?;
+                for record in &page {
+                    // A replay by hand is no delivery of the provider's.
+                    let kept = self.parts.journal.delivery(&record.id).await?.filter(|kept| !kept.replay);
+                    if let Some(NewDelivery { source, delivery_id, body, received_at, .. }) = kept.map(|kept| kept.content) {
+                        self.recent.remember(&source, &body, &delivery_id, received_at);
+                    }
+                }
+                match page.last() {
+                    Some(last) if page.len() == PAGE => before = Some(last.id.clone()),
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -274,6 +310,9 @@ impl Front {
     }
 
     fn matched(&self, source: &dyn Source, secret: usize) {
+        if let Some(evidence) = &self.parts.evidence {
+            evidence.matched(source.name(), secret, Timestamp::now());
+        }
         let labels = SecretLabels { source: source.name().to_owned(), secret: secret as u64 };
         self.parts.metrics.secrets.get_or_create(&labels).inc();
     }

@@ -13,14 +13,14 @@ const WINDOW: i64 = 15 * 60 * 1000;
 /// Bodies that are remembered at once, over all sources.
 const MOST: usize = 50_000;
 
-/// The memory of this process; the journal knows ids only.
+/// The memory of this process, begun with what the journal has of the window.
 #[derive(Default)]
 pub(super) struct Bodies(Mutex<HashMap<[u8; 32], (String, Timestamp)>>);
 
 impl Bodies {
     /// The id under which these bytes came first, which is `id` if they are new.
     pub(super) fn first_id(&self, source: &str, body: &[u8], id: &str, now: Timestamp) -> String {
-        let key: [u8; 32] = Sha256::new().chain_update(source).chain_update([0]).chain_update(body).finalize().into();
+        let key = key(source, body);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((first, at)) = seen.get(&key)
             && now.0.saturating_sub(at.0) < WINDOW
@@ -35,6 +35,28 @@ impl Bodies {
         }
         id.to_owned()
     }
+
+    /// Takes in a delivery that is in the journal. The oldest of the same bytes counts.
+    pub(super) fn remember(&self, source: &str, body: &[u8], id: &str, at: Timestamp) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key(source, body);
+        if seen.len() >= MOST && !seen.contains_key(&key) {
+            return;
+        }
+        let known = seen.entry(key).or_insert_with(|| (id.to_owned(), at));
+        if at < known.1 {
+            *known = (id.to_owned(), at);
+        }
+    }
+}
+
+fn key(source: &str, body: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(source).chain_update([0]).chain_update(body).finalize().into()
+}
+
+/// From when on bodies are remembered.
+pub(super) fn begin(now: Timestamp) -> Timestamp {
+    Timestamp(now.0.saturating_sub(WINDOW))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod form;
 pub mod github;
 mod kinds;
 pub mod replies;
+pub mod rotation;
 
 pub use catalogue::Around;
 pub use kinds::KINDS;

@@ -124,6 +124,11 @@ pub(super) fn same(left: &[u8], right: &[u8]) -> bool {
 }
 
 impl KeyForm {
+    /// Bytes of the key that a secret becomes. Errors as [`Scheme::new`].
+    pub fn length(&self, secret: &Secret) -> Result<usize, String> {
+        self.bytes(secret).map(|bytes| bytes.len())
+    }
+
     fn bytes(&self, secret: &Secret) -> Result<Vec<u8>, String> {
         let bytes = match self {
             Self::Text => secret.expose().to_vec(),

@@ -21,15 +21,15 @@ use tokio::net::TcpListener;
 use crate::support::service::{Answer, Service, source, source_in};
 
 /// A server of key sets that counts how often it is asked, and can be out of order.
-struct KeyServer {
-    url: String,
-    host: String,
+pub struct KeyServer {
+    pub url: String,
+    pub host: String,
     asked: Arc<AtomicUsize>,
     works: Arc<AtomicBool>,
 }
 
 impl KeyServer {
-    async fn start(document: String) -> Self {
+    pub async fn start(document: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (asked, works) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
@@ -54,7 +54,7 @@ impl KeyServer {
 }
 
 /// A key made for the test: PKCS#8 in base64, and the key set with its public half.
-fn key() -> (Secret, String) {
+pub fn key() -> (Secret, String) {
     let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
     let private: Pkcs8V1Der<'_> = pair.as_der().unwrap();
     // RSAPublicKey of 2048 bits: the modulus begins after nine bytes, the exponent is 65537.

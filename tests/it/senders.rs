@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use declic::clock::Timestamp;
 use declic::inbound::Inbound;
 use declic::sources::Source;
@@ -82,6 +84,17 @@ fn what_each_provider_would_send_is_taken_in() {
         let other = source_with_another_secret(kind);
         let inbound = signed(source.as_ref(), kind, &body);
         assert_eq!(other.authenticate(inbound).map(|_| ()).map_err(|refusal| refusal.status), Err(401), "{kind}");
+    }
+}
+
+#[test]
+fn a_key_of_standard_webhooks_that_is_too_short_or_too_long_is_refused() {
+    let built = |bytes: usize| {
+        let secret = format!("whsec_{}", STANDARD.encode(vec![7; bytes]));
+        std::panic::catch_unwind(|| source("s", "standard-webhooks", json!({ "secret": "hook" }), &[&secret])).map(|_| ())
+    };
+    for (bytes, fine) in [(23, false), (24, true), (64, true), (65, false)] {
+        assert_eq!(built(bytes).is_ok(), fine, "{bytes}");
     }
 }
 

@@ -176,6 +176,18 @@ impl ReadOnly {
         self.readers.with(|connection| listing::run(connection, id))
     }
 
+    /// As [`Journal::mark`].
+    pub fn mark(&self, name: &str) -> Result<Option<Timestamp>, JournalError> {
+        self.readers.with(|connection| listing::mark(connection, name))
+    }
+
+    /// What is damaged in the file, if anything.
+    pub fn integrity(&self) -> Result<Option<String>, JournalError> {
+        let found: String =
+            self.readers.with(|connection| Ok(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))?;
+        Ok((found != "ok").then_some(found))
+    }
+
     /// As [`Journal::rules`].
     pub fn rules(&self, revision: &str) -> Result<Option<Vec<RuleFile>>, JournalError> {
         self.readers.with(|connection| listing::rules(connection, revision))

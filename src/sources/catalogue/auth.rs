@@ -20,6 +20,9 @@ use crate::verify::{Scheme, credential, items, jwt, sns};
 /// Seconds a signed time may differ from ours if nothing else is said.
 const TOLERANCE: i64 = 300;
 
+/// Bytes of a shared key of Standard Webhooks.
+const STANDARD_KEY: std::ops::RangeInclusive<usize> = 24..=64;
+
 /// Google's keys for ID tokens.
 const GOOGLE_KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
 const GOOGLE_ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
@@ -263,6 +266,7 @@ impl Building<'_> {
         let is_public = |secret: &&Secret| secret.expose().starts_with(b"whpk_");
         let public: Vec<Secret> = values.iter().filter(is_public).cloned().collect();
         let shared: Vec<Secret> = values.iter().filter(|secret| !is_public(secret)).cloned().collect();
+        shared.iter().try_for_each(fits_standard)?;
         let mut schemes = Vec::new();
         if !shared.is_empty() {
             let template = hmac::Template {
@@ -336,6 +340,16 @@ impl Standard {
             url: None,
         })
     }
+}
+
+/// The specification's bounds of a shared key.
+fn fits_standard(secret: &Secret) -> Result<(), String> {
+    let length = KeyForm::Base64("whsec_").length(secret)?;
+    if STANDARD_KEY.contains(&length) {
+        return Ok(());
+    }
+    Err(format!("has a secret of {length} bytes; Standard Webhooks wants {STANDARD_KEY:?} of them, in base64 after whsec_")
+        .replace("..=", " to "))
 }
 
 fn tolerance(max_age: Option<&str>) -> Result<i64, String> {

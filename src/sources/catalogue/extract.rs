@@ -83,20 +83,11 @@ impl Pattern {
         Some(text)
     }
 
-    /// The header, if the pattern is nothing but one: whoever signs for a provider sets it.
-    pub fn header(&self) -> Option<&str> {
-        match self.0.as_slice() {
-            [Piece::Place(Place::Header(name))] => Some(name),
-            _ => None,
-        }
-    }
-
-    /// Every header that is read.
-    pub fn headers(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Place(Place::Header(name)) => Some(name.as_str()),
-            _ => None,
-        })
+    /// The headers, if the pattern reads nothing else: whoever signs for a provider sets them.
+    pub fn only_headers(&self) -> Vec<&str> {
+        let read = self.0.iter().filter(|piece| matches!(piece, Piece::Place(_)));
+        let headers = read.map(|piece| if let Piece::Place(Place::Header(name)) = piece { Some(name.as_str()) } else { None });
+        headers.collect::<Option<_>>().unwrap_or_default()
     }
 }
 

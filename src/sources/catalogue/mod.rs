@@ -315,9 +315,15 @@ impl Source for CatalogueSource {
     }
 
     fn sign(&self, inbound: &mut Inbound, event: &str, id: &str, private: Option<&Secret>) -> Result<(), Refusal> {
+        // A structured CloudEvent has its attributes in the body, and not twice.
+        let structured = self.document(inbound).is_ok_and(|document| document.pointer("/specversion").is_some());
         for (patterns, value) in [(&self.event, event), (&self.delivery_id, id)] {
-            if let Some(name) = patterns.first().and_then(Pattern::header) {
-                inbound.headers.push((name.to_owned(), value.to_owned().into()));
+            let names = patterns.first().map(Pattern::only_headers).unwrap_or_default();
+            for (index, name) in names.iter().enumerate().filter(|(_, name)| !(structured && name.starts_with("ce-"))) {
+                let value = if index + 1 == names.len() { value } else { "/declic/send" };
+                if !value.is_empty() {
+                    inbound.headers.push(((*name).to_owned(), value.to_owned().into()));
+                }
             }
         }
         for (name, wanted) in &self.require {

@@ -221,9 +221,11 @@ fn an_incident_reads_the_same_by_either_way() {
 }
 
 #[test]
-fn a_test_message_of_monitoring_can_be_read() {
-    let test = json!({ "version": "test", "incident": { "incident_id": "12345", "state": "OPEN", "started_at": "0", "summary": "Test Incident",
+fn a_test_message_of_monitoring_is_no_alert() {
+    let mut test = json!({ "version": "test", "incident": { "incident_id": "12345", "state": "OPEN", "started_at": "0", "summary": "Test Incident",
         "scoping_project_number": "12345", "condition_name": "Test condition", "documentation": "Test", "ended_at": "null" } });
+    assert_eq!(alert::direct(&json_of(&test), false), Ok(None));
+    test["version"] = "1.2".into();
     let event = read(alert::direct, &json_of(&test));
     assert_eq!(event["state"], "open");
     assert_eq!(event["severity"], "NO_SEVERITY");

@@ -95,6 +95,7 @@ impl Service {
             wake: Arc::new(move |id: &str| noted.lock().unwrap().push(id.to_owned())),
             fresh: None,
             replies: None,
+            evidence: None,
             rest: None,
             outward,
             limits,
