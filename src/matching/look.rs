@@ -164,7 +164,7 @@ fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut
     if let Some(failed) = condition(rule, occasion, arguments, checks) {
         return failed;
     }
-    match allowed(&rule.allow, event) {
+    match allowed(rule.allow.as_deref(), event) {
         None => Verdict::Matched,
         Some(check) => {
             let holds = check.holds;

@@ -26,8 +26,8 @@ pub struct Rule {
     pub triggers: Vec<Trigger>,
     /// `if:`
     pub condition: Option<Expression>,
-    /// `allow:`; empty means anyone who could cause the event.
-    pub allow: Allow,
+    /// `allow:`; none means anyone who could cause the event.
+    pub allow: Option<Box<Allow>>,
     /// `environment:`
     pub environment: Option<Box<Environment>>,
     /// `concurrency:`

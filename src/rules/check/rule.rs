@@ -73,7 +73,7 @@ impl Checker<'_> {
             enabled,
             triggers: heard.into_iter().filter_map(|heard| heard.trigger).collect::<Vec<Trigger>>(),
             condition,
-            allow,
+            allow: (allow != Allow::default()).then(|| Box::new(allow)),
             environment: environment.map(Box::new),
             concurrency: concurrency.map(Box::new),
             timeout,

@@ -16,7 +16,7 @@ use declic::journal::sqlite::{Options, Sqlite};
 use declic::matching::Index;
 use declic::report::metrics::Metrics;
 use declic::rules::expr::{Expression, Scope};
-use declic::rules::model::{Allow, Offer, Retry, Rule, RuleFile, RuleSet, Step, Trigger};
+use declic::rules::model::{Offer, Retry, Rule, RuleFile, RuleSet, Step, Trigger};
 use declic::rules::template::Template;
 use declic::rules::types::Type;
 use declic::run::observe::Observer;
@@ -264,7 +264,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
             arguments: Vec::new(),
         }],
         condition: None,
-        allow: Allow::default(),
+        allow: None,
         environment: None,
         concurrency: None,
         timeout: None,
