@@ -1,13 +1,13 @@
 //! `bigquery/insert`: one row into one table.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Clients, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
 use crate::http::{Method, Request, shown};
 use crate::kinds::google;
@@ -88,6 +88,51 @@ impl Action for BigqueryInsert {
         let summary = format!("inserted a row into {}", plan.table);
         Ok(Outcome { outputs: json!({ "inserted": 1 }), summary, url: None })
     }
+}
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name; BigQuery does not tell capitals from small letters.
+    pub name: String,
+    /// A row without it is refused.
+    pub required: bool,
+}
+
+/// The columns of a table of a connection (its settings, of type `bigquery`): what `declic doctor` holds rows against before one is lost.
+pub async fn columns(clients: &Clients, connection: &Value, table: &str, deadline: Instant) -> Result<Vec<Column>, Failure> {
+    let refuse = |why: Why| Failure::Final { why };
+    let params = Map::from_iter([("table".to_owned(), Value::from(table))]);
+    let call = Call {
+        key: String::new(),
+        params,
+        target: None,
+        connection: Some(connection.clone()),
+        origin: crate::action::Origin::default(),
+    };
+    let settings = given::connection(&call, "bigquery").map_err(refuse)?;
+    let part = |name: &str| google::segment(&settings, name).map_err(refuse);
+    let (project, dataset) = (part("project")?, part("dataset")?);
+    let table = google::segment(&given::params(&call), "table").map_err(refuse)?;
+    let account = google::act_as(&settings).map_err(refuse)?;
+    let base = &clients.google.settings().bigquery_url;
+    let address = format!("{base}/bigquery/v2/projects/{project}/datasets/{dataset}/tables/{table}");
+    let request = Request::to(Method::GET, &address, deadline);
+    let answer = clients.google.send(account.as_deref(), request).await.and_then(|answer| answer.json());
+    let answer = answer.map_err(|error| error.into_failure("BigQuery"))?;
+    let fields = answer.pointer("/schema/fields").and_then(Value::as_array).into_iter().flatten();
+    let text = |field: &Value, name: &str| field.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(fields.map(|field| Column { name: text(field, "name"), required: text(field, "mode") == "REQUIRED" }).collect())
+}
+
+/// Why rows with these columns would be refused by a table with those: one sentence each.
+pub fn misfits<'r>(columns: &[Column], row: impl IntoIterator<Item = &'r str>) -> Vec<String> {
+    let row: Vec<&str> = row.into_iter().collect();
+    let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+    let unknown = row.iter().filter(|name| !columns.iter().any(|column| same(&column.name, name)));
+    let unknown = unknown.map(|name| format!("the table has no column `{}`", shown(name)));
+    let missing = columns.iter().filter(|column| column.required && !row.iter().any(|name| same(&column.name, name)));
+    unknown.chain(missing.map(|column| format!("the table requires `{}`", shown(&column.name)))).collect()
 }
 
 /// A row that BigQuery does not take is an error inside an answer 200.

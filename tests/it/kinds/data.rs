@@ -193,3 +193,19 @@ async fn each_class_of_failure_of_the_data_services_is_told_apart() {
         assert_eq!(code(&hurried.run(kind, "d1-x-4", params).await), ("timeout", true), "{kind}");
     }
 }
+
+#[tokio::test]
+async fn a_row_can_be_held_against_the_columns_of_its_table_before_it_is_sent() {
+    use declic_actions::kinds::bigquery_insert::{columns, misfits};
+    let actor = warehouse().await;
+    let until = || std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let connection = actor.connection.clone().unwrap();
+    let found = columns(&actor.clients, &connection, "orders", until()).await.unwrap();
+    assert_eq!(found.len(), 4);
+    assert!(misfits(&found, ["Order_ID", "total"]).is_empty());
+    assert_eq!(misfits(&found, ["typo"]), ["the table has no column `typo`", "the table requires `order_id`"]);
+    let gone = columns(&actor.clients, &connection, "gone", until()).await.unwrap_err();
+    assert_eq!(gone.why().code, "not-found");
+    assert!(columns(&actor.clients, &connection, "a/b", until()).await.is_err());
+    actor.apis.ledger.requests().iter().for_each(|asked| assert_ne!(asked.status, 400, "{asked:?}"));
+}

@@ -231,6 +231,15 @@ impl Api for GoogleApis {
                 self.detect(session, &body, version == "v3")
             }
             ["v1", "projects", project, "messages:send"] => self.send(project, &body),
+            ["bigquery", "v2", "projects", _, "datasets", _, "tables", table] => {
+                let state = self.state.lock().unwrap();
+                let Some((columns, _)) = state.tables.get(table) else {
+                    return Answer::google_error(404, &format!("Not found: Table {table}"));
+                };
+                let mode = |column: &str| if column.ends_with("_id") { "REQUIRED" } else { "NULLABLE" };
+                let field = |column: &String| json!({ "name": column, "type": "STRING", "mode": mode(column) });
+                Answer::json(200, &json!({ "schema": { "fields": columns.iter().map(field).collect::<Vec<_>>() } }))
+            }
             ["bigquery", "v2", "projects", _, "datasets", _, "tables", table, "insertAll"] => self.insert(table, &body),
             _ => Answer::google_error(404, "Not found."),
         }
