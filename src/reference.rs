@@ -134,25 +134,42 @@ fn event_section(page: &mut String, event: &EventSpec) {
 fn actions() -> String {
     let mut page = heading("Actions");
     page.push_str("What a step can use. A type with `?` may be left out.\n\n");
+    crash_table(&mut page);
     for spec in registry::actions() {
         action_section(&mut page, spec);
     }
     page
 }
 
+/// What becomes of every effect whose outcome a crash, or a lost answer, left unknown.
+fn crash_table(page: &mut String) {
+    page.push_str(
+        "Before an effect is made its intent is on disk. Where a crash or a lost answer leaves the outcome unknown, this is what follows:\n\n\
+         | action | after a crash | how |\n|---|---|---|\n",
+    );
+    for spec in registry::actions() {
+        let _ = writeln!(page, "| `{}` | {} | {} |", spec.name, repeated(spec.repeat), cell(spec.repeat_how));
+    }
+    page.push('\n');
+}
+
+fn repeated(repeat: Repeat) -> &'static str {
+    match repeat {
+        Repeat::Idempotent => "doing it twice is doing it once",
+        Repeat::Found => "exactly once, it is looked for before it is repeated",
+        Repeat::AtLeastOnce => "at least once",
+    }
+}
+
 fn action_section(page: &mut String, spec: &Spec) {
     let _ = writeln!(page, "## {}\n\n{}\n", spec.name, spec.summary);
     table(page, "parameter", spec.parameters);
     table(page, "output", spec.outputs);
-    let repeat = match spec.repeat {
-        Repeat::Idempotent => "doing it twice is doing it once",
-        Repeat::Found => "exactly once, it is looked for before it is repeated",
-        Repeat::AtLeastOnce => "at least once",
-    };
     let _ = writeln!(
         page,
-        "Deadline {} unless the step has a `timeout:`. After a crash: {repeat}. {}\n",
+        "Deadline {} unless the step has a `timeout:`. After a crash: {}. {}\n",
         duration(spec.deadline),
+        repeated(spec.repeat),
         spec.repeat_how
     );
     if spec.class == Class::Deploy {

@@ -146,6 +146,24 @@ async fn a_comment_whose_answer_was_lost_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_status_whose_answer_was_lost_is_found_again_unless_another_one_came_after_it() {
+    let actor = Actor::new().await;
+    let status = |state: &str| json!({ "state": state, "context": "staging" });
+    let intent = actor.prepare("github/status", "d1-status-1", status("success")).unwrap();
+    let progress = Recorder::default();
+    assert!(actor.find("github/status", &intent, &progress).await.unwrap().is_none());
+    actor.world.github.faults.next_matching(1, "POST", "statuses", Fault::Cut);
+    let first = actor.attempt("github/status", &intent, 1, &progress).await;
+    assert_eq!(code(&first), ("unreachable", true));
+    actor.see_through("github/status", &intent, &progress, 2).await.unwrap();
+    assert_eq!(actor.world.github.statuses(REPOSITORY, FIRST_COMMIT).len(), 1);
+    // What came after it is what counts now: then it has to be said again.
+    let other = actor.prepare("github/status", "d2-status-1", status("failure")).unwrap();
+    actor.attempt("github/status", &other, 1, &progress).await.unwrap();
+    assert!(actor.find("github/status", &intent, &progress).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_deployment_whose_answer_was_lost_at_any_request_is_made_once() {
     let params = json!({ "state": "in_progress", "environment": "staging" });
     for number in 0..20 {
