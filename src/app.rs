@@ -356,7 +356,7 @@ fn newest(settings: &Settings) -> BTreeMap<String, declic_actions::secret::Secre
 
 async fn open(settings: &Settings) -> Result<Sqlite, String> {
     let path = settings.store.path.clone();
-    let faults = settings.crash_at.map_or_else(Faults::default, Faults::abort_at);
+    let faults = Faults::planned(settings.crash_at, settings.disk_slower);
     let options = Options { faults, ..Options::default() };
     tokio::task::spawn_blocking(move || Sqlite::open(&path, options))
         .await

@@ -20,15 +20,19 @@ pub struct Faults {
 #[derive(Debug, Default)]
 struct Plan {
     abort_at: Option<u64>,
+    slower: Option<std::time::Duration>,
     seen: std::sync::atomic::AtomicU64,
     failing: std::sync::atomic::AtomicBool,
 }
 
 #[cfg(debug_assertions)]
 impl Faults {
-    /// The process aborts at the n-th point, counted from 1 over the life of the store.
-    pub fn abort_at(n: u64) -> Self {
-        Self { plan: Some(std::sync::Arc::new(Plan { abort_at: Some(n), ..Plan::default() })) }
+    /// The process aborts at the n-th point, counted from 1 over the life of the store; and each commit takes so much longer.
+    pub fn planned(abort_at: Option<u64>, slower: Option<std::time::Duration>) -> Self {
+        if abort_at.is_none() && slower.is_none() {
+            return Self::default();
+        }
+        Self { plan: Some(std::sync::Arc::new(Plan { abort_at, slower, ..Plan::default() })) }
     }
 
     /// Commits fail while [`Faults::fail`] says so.
@@ -50,6 +54,9 @@ impl Faults {
         if plan.abort_at == Some(plan.seen.fetch_add(1, SeqCst) + 1) {
             std::process::abort();
         }
+        if let (Point::BeforeCommit, Some(slower)) = (point, plan.slower) {
+            std::thread::sleep(slower);
+        }
         if point == Point::BeforeCommit && plan.failing.load(SeqCst) {
             return Err("the commit failed on purpose".to_owned());
         }
@@ -60,7 +67,7 @@ impl Faults {
 #[cfg(not(debug_assertions))]
 impl Faults {
     /// Nothing goes wrong on purpose in a release build.
-    pub fn abort_at(_n: u64) -> Self {
+    pub fn planned(_abort_at: Option<u64>, _slower: Option<std::time::Duration>) -> Self {
         Self::default()
     }
 

@@ -69,6 +69,8 @@ pub struct Settings {
     pub project: Option<String>,
     /// Debug builds only: the journal write at which the process kills itself (`DECLIC_CRASH_AT`), for the crash test.
     pub crash_at: Option<u64>,
+    /// Debug builds only: how much longer each commit takes (`DECLIC_DISK_SLOWER`, milliseconds), for the same test.
+    pub disk_slower: Option<Duration>,
 }
 
 /// `store:`

@@ -113,6 +113,9 @@ impl Reader<'_> {
             log: self.log(section("log")),
             on_cloud_run: self.environment.get("K_SERVICE").is_some(),
             project: self.environment.get("GOOGLE_CLOUD_PROJECT").filter(|project| !project.is_empty()),
+            disk_slower: (self.environment.get("DECLIC_DISK_SLOWER").and_then(|slower| slower.parse().ok()))
+                .filter(|_| cfg!(debug_assertions))
+                .map(std::time::Duration::from_millis),
             crash_at: self.environment.get("DECLIC_CRASH_AT").and_then(|at| at.parse().ok()).filter(|_| cfg!(debug_assertions)),
         }
     }

@@ -1,17 +1,13 @@
-//! `kill -9` on the real process, at random moments and at every journal write: nothing acknowledged is lost, no effect is doubled.
-//!
-//! `DECLIC_CRASH_RUNS` says how often it is killed at random (`make crash N=1000`).
+//! The stand-ins outlive every process; a sender sends again what was not acknowledged; in the end everything is counted.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use declic::demo::stand_ins::{IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME, World};
-use declic::journal::record::{DeliveryState, Listing, RunState};
+use declic::journal::record::{DeliveryState, Listing};
 use declic::journal::sqlite::ReadOnly;
 use hmac::{Hmac, KeyInit, Mac};
-use rand::Rng;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +15,7 @@ use crate::support::binary::{WEBHOOK_SECRET, command, free_port};
 use crate::support::client::Client;
 
 /// How long everything may take to come to rest once nobody kills it any more.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const RULES: &str = r#"version: 1
 rules:
@@ -50,23 +46,23 @@ rules:
 "#;
 
 /// The stand-ins, which outlive every process, and the folder that `serve` runs in.
-struct Scene {
-    world: World,
-    folder: tempfile::TempDir,
-    client: Client,
-    address: String,
-    deliveries: Vec<Delivery>,
-    kills: usize,
+pub struct Scene {
+    pub world: World,
+    pub folder: tempfile::TempDir,
+    pub client: Client,
+    pub address: String,
+    pub deliveries: Vec<Delivery>,
+    pub kills: usize,
 }
 
-struct Delivery {
-    id: String,
-    sha: String,
-    acknowledged: bool,
+pub struct Delivery {
+    pub id: String,
+    pub sha: String,
+    pub acknowledged: bool,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let world = World::start().await.expect("the stand-ins start");
         world.cloud_run.operations_take(Duration::from_millis(40), 1);
         world.github.accept_token("a token of this test");
@@ -86,8 +82,11 @@ impl Scene {
         Self { world, folder, client: Client::anonymous(), address, deliveries: Vec::new(), kills: 0 }
     }
 
-    fn spawn(&self, crash_at: Option<u64>) -> Process {
-        let mut command = command(self.folder.path(), &["serve", "--config", "declic.yaml"]);
+    pub fn spawn(&self, crash_at: Option<u64>) -> Process {
+        self.start(command(self.folder.path(), &["serve", "--config", "declic.yaml"]), crash_at)
+    }
+
+    pub fn start(&self, mut command: Command, crash_at: Option<u64>) -> Process {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("serve.log")).expect("a log");
         command.stdout(Stdio::null()).stderr(log);
         if let Some(n) = crash_at {
@@ -97,7 +96,7 @@ impl Scene {
     }
 
     /// A commit with its image, and the delivery that tells of it. Not sent yet.
-    fn commit(&mut self) {
+    pub fn commit(&mut self) {
         let number = self.deliveries.len();
         let sha = hex::encode(Sha256::digest(format!("commit {number}")))[..40].to_owned();
         let parent = self.deliveries.last().map_or(declic::demo::stand_ins::FIRST_COMMIT.to_owned(), |last| last.sha.clone());
@@ -107,50 +106,53 @@ impl Scene {
     }
 
     /// As a sender would: what was not acknowledged is sent again, under the same id.
-    async fn send(&mut self) {
-        let mut before = declic::demo::stand_ins::FIRST_COMMIT.to_owned();
+    pub async fn send(&mut self) {
         for index in 0..self.deliveries.len() {
-            let delivery = &self.deliveries[index];
-            if !delivery.acknowledged {
-                let body = push(&before, &delivery.sha).to_string().into_bytes();
-                let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).expect("any length");
-                mac.update(&body);
-                let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-                let headers = [
-                    ("content-type", "application/json"),
-                    ("x-github-event", "push"),
-                    ("x-github-delivery", delivery.id.as_str()),
-                    ("x-hub-signature-256", signature.as_str()),
-                ];
-                let url = format!("http://{}/hooks/github", self.address);
-                let answer = self.client.try_send("POST", &url, &headers, body).await;
-                if let Ok(reply) = &answer {
-                    assert!(matches!(reply.status, 200 | 202 | 503), "{reply:?}");
-                }
-                self.deliveries[index].acknowledged = answer.is_ok_and(|reply| reply.status < 300);
+            if !self.deliveries[index].acknowledged {
+                let status = self.send_one(index).await;
+                self.deliveries[index].acknowledged = status.is_some_and(|status| status < 300);
             }
-            before.clone_from(&self.deliveries[index].sha);
         }
     }
 
-    fn all_acknowledged(&self) -> bool {
+    /// One request with one delivery, sent before or not. Answers the status, if there was an answer.
+    pub async fn send_one(&self, index: usize) -> Option<u16> {
+        let before = index.checked_sub(1).map_or(declic::demo::stand_ins::FIRST_COMMIT, |before| &self.deliveries[before].sha);
+        let delivery = &self.deliveries[index];
+        let body = push(before, &delivery.sha).to_string().into_bytes();
+        let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).expect("any length");
+        mac.update(&body);
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-github-event", "push"),
+            ("x-github-delivery", delivery.id.as_str()),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        let url = format!("http://{}/hooks/github", self.address);
+        let reply = self.client.try_send("POST", &url, &headers, body).await.ok()?;
+        assert!(matches!(reply.status, 200 | 202 | 429 | 503), "{reply:?}");
+        Some(reply.status)
+    }
+
+    pub fn all_acknowledged(&self) -> bool {
         self.deliveries.iter().all(|delivery| delivery.acknowledged)
     }
 
     /// What became of the deliveries: (final, all that are known).
-    fn settled(&self) -> (usize, usize) {
+    pub fn settled(&self) -> (usize, usize) {
         let Ok(store) = ReadOnly::open(&self.store()) else { return (0, 0) };
         let listing = Listing { limit: 100_000, ..Listing::default() };
         let all = store.deliveries(&listing).unwrap_or_default();
         (all.iter().filter(|delivery| delivery.state.is_final()).count(), all.len())
     }
 
-    fn store(&self) -> std::path::PathBuf {
+    pub fn store(&self) -> std::path::PathBuf {
         self.folder.path().join("declic.db")
     }
 
     /// Sends what is left and waits until all deliveries are final, or the process is dead. True if it lives.
-    async fn rest(&mut self, process: &mut Process) -> bool {
+    pub async fn rest(&mut self, process: &mut Process) -> bool {
         let until = Instant::now() + PATIENCE;
         loop {
             self.send().await;
@@ -166,14 +168,14 @@ impl Scene {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("serve.log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
     }
 
     /// The count: every delivery had each of its effects exactly once. `deployed`: the states of each deployment, in alphabetical order.
-    fn count(&self, end: DeliveryState, deployed: [&str; 2]) {
+    pub fn count(&self, end: DeliveryState, deployed: [&str; 2]) {
         let store = ReadOnly::open(&self.store()).expect("the store opens");
         for record in store.deliveries(&Listing { limit: 100_000, ..Listing::default() }).expect("the store works") {
             let runs = store.runs_of(&record.id).expect("the store works");
@@ -208,7 +210,7 @@ impl Scene {
     }
 
     /// The revision of the last delivery serves.
-    fn last_serves(&self) {
+    pub fn last_serves(&self) {
         let last = &self.deliveries.last().expect("some were sent").sha;
         let comment = self.world.github.commit_comments(REPOSITORY, last);
         let allocation = self.world.cloud_run.allocation(SERVICE_NAME);
@@ -222,7 +224,7 @@ impl Scene {
     }
 
     /// Everything was put back: the revision from before all deliveries serves, and no tag points to another.
-    fn nothing_changed(&self, before: &[(String, i64)]) {
+    pub fn nothing_changed(&self, before: &[(String, i64)]) {
         assert_eq!(self.world.cloud_run.allocation(SERVICE_NAME), before);
         let service = self.world.cloud_run.service(SERVICE_NAME).expect("it is there");
         let tagged =
@@ -232,21 +234,26 @@ impl Scene {
 }
 
 /// Killed when dropped.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    fn is_dead(&mut self) -> bool {
+    pub fn is_dead(&mut self) -> bool {
         self.0.try_wait().expect("a child can be asked").is_some()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// SIGTERM.
-    fn terminate(&self) {
+    pub fn terminate(&self) {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).expect("a process id"));
         nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).expect("our own child can be signalled");
     }
 
     /// SIGKILL: nothing is tidied up.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.0.kill().expect("our own child can be killed");
         self.0.wait().expect("our own child can be waited for");
     }
@@ -259,13 +266,13 @@ impl Drop for Process {
     }
 }
 
-fn state(status: &Value) -> String {
+pub fn state(status: &Value) -> String {
     status["state"].as_str().unwrap_or_default().to_owned()
 }
 
 /// A push of one commit to main, as GitHub tells it.
-fn push(before: &str, sha: &str) -> Value {
-    let mut push: Value = serde_json::from_str(include_str!("../../src/cli/init/push.json")).expect("the sample is JSON");
+pub fn push(before: &str, sha: &str) -> Value {
+    let mut push: Value = serde_json::from_str(include_str!("../../../src/cli/init/push.json")).expect("the sample is JSON");
     push["ref"] = json!("refs/heads/main");
     push["before"] = json!(before);
     push["after"] = json!(sha);
@@ -273,113 +280,4 @@ fn push(before: &str, sha: &str) -> Value {
     push["commits"] = json!([push["head_commit"].clone()]);
     push["repository"]["full_name"] = json!(REPOSITORY);
     push
-}
-
-#[expect(clippy::disallowed_methods, reason = "the caller of the test says how long it runs")]
-fn runs() -> usize {
-    std::env::var("DECLIC_CRASH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(12)
-}
-
-/// Panics of the service are errors even if it came through.
-fn nothing_fell_over(folder: &Path) {
-    let log = fs::read_to_string(folder.join("serve.log")).unwrap_or_default();
-    let panics: Vec<&str> = log.lines().filter(|line| line.contains("panicked")).collect();
-    assert!(panics.is_empty(), "{panics:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_at_random_moments_loses_nothing_and_doubles_nothing() {
-    let mut scene = Scene::new().await;
-    for round in 0..runs() {
-        let mut process = scene.spawn(None);
-        if round % 3 == 0 {
-            scene.commit();
-        }
-        // Now and then while it starts; mostly while it works.
-        let life = if round % 7 == 6 { rand::rng().random_range(1..40) } else { rand::rng().random_range(60..700) };
-        let until = Instant::now() + Duration::from_millis(life);
-        while Instant::now() < until {
-            assert!(!process.is_dead(), "it ended by itself:\n{}", scene.log());
-            if scene.all_acknowledged() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            } else {
-                let left = until.saturating_duration_since(Instant::now());
-                // A sender that is cut off in the middle of its request does not know whether it was taken in.
-                let _ = tokio::time::timeout(left, scene.send()).await;
-            }
-        }
-        process.kill();
-        scene.kills += 1;
-    }
-    let mut process = scene.spawn(None);
-    assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
-    process.kill();
-    scene.count(DeliveryState::Completed, ["in_progress", "success"]);
-    scene.last_serves();
-    nothing_fell_over(scene.folder.path());
-}
-
-/// Dies at each of these writes of one delivery, a new delivery each, until one survives because it needs fewer.
-async fn die_at_writes(scene: &mut Scene, writes: impl Iterator<Item = u64>) {
-    for write in writes {
-        assert!(write < 200, "there is an end to the writes of one delivery");
-        scene.commit();
-        let mut process = scene.spawn(Some(write));
-        let survived = scene.rest(&mut process).await;
-        process.kill();
-        if survived {
-            // Every write that this delivery needs was hit before.
-            assert!(write > 20, "only {write} writes were hit");
-            break;
-        }
-        scene.kills += 1;
-        let mut process = scene.spawn(None);
-        assert!(scene.rest(&mut process).await, "it ended by itself:\n{}", scene.log());
-        process.kill();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_at_every_journal_write_loses_nothing_and_doubles_nothing() {
-    let mut scene = Scene::new().await;
-    die_at_writes(&mut scene, 1..).await;
-    scene.count(DeliveryState::Completed, ["in_progress", "success"]);
-    scene.last_serves();
-    nothing_fell_over(scene.folder.path());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn crash_while_an_unhealthy_revision_is_rolled_back_and_told_of_doubles_nothing() {
-    let mut scene = Scene::new().await;
-    let before = scene.world.cloud_run.allocation(SERVICE_NAME);
-    scene.world.cloud_run.unhealthy(500);
-    // Long enough that a delivery whose acknowledgement was cut off is sent again before it has failed: then it would be taken up again.
-    scene.world.cloud_run.operations_take(Duration::from_millis(300), 1);
-    die_at_writes(&mut scene, (1..).step_by(2)).await;
-    scene.count(DeliveryState::Failed, ["failure", "in_progress"]);
-    scene.nothing_changed(&before);
-    nothing_fell_over(scene.folder.path());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopping_is_over_within_ten_seconds_even_if_a_deploy_outlives_it() {
-    let mut scene = Scene::new().await;
-    scene.world.cloud_run.never_ready();
-    scene.commit();
-    let mut process = scene.spawn(None);
-    let end = Instant::now() + PATIENCE;
-    while scene.world.cloud_run.ledger.effects_of("revision.created").is_empty() {
-        assert!(Instant::now() < end && !process.is_dead(), "{}", scene.log());
-        scene.send().await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let began = Instant::now();
-    process.terminate();
-    while !process.is_dead() {
-        assert!(began.elapsed() < Duration::from_secs(10), "{}", scene.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let store = ReadOnly::open(&scene.store()).expect("the store opens");
-    let runs = store.runs(&Listing { limit: 10, ..Listing::default() }).expect("the store works");
-    assert_eq!(runs[0].state, RunState::Waiting, "it was given back");
 }
