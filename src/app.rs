@@ -152,7 +152,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             }))
         },
         evidence: Some(evidence),
-        rest: Some(Door::new(Arc::new(state)).boxed()),
+        rest: Some(Door::new(crate::access::Access::new(&settings)?, Arc::new(state)).boxed()),
         outward: Some(outward),
         limits: Limits::default(),
     })?;

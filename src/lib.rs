@@ -10,7 +10,7 @@
 //! | run | [`run`], [`dispatch`] | claims a run, does one step at a time, retries |
 //! | act | `declic_actions` | one file a kind |
 //! | report | [`report`] | keeps GitHub and the metrics true |
-//! | look and act | [`access`], [`api`] | who is let in, what they see, and what they ask for |
+//! | look and act | [`access`], [`api`], [`console`] | who is let in, what they see, and what they ask for |
 
 pub mod access;
 pub mod api;
@@ -18,6 +18,7 @@ pub mod app;
 pub mod backtest;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod demo;
 pub mod dispatch;
 pub mod doctor;

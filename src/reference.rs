@@ -189,6 +189,8 @@ fn settings() -> String {
     kinds(&mut page, TARGETS);
     page.push_str("## connections\n\n");
     kinds(&mut page, CONNECTIONS);
+    page.push_str("## admin\n\nWho may look and act at API and console; without it, only the machine that Declic runs on.\n\n");
+    table(&mut page, "key", keys::ADMIN);
     page
 }
 

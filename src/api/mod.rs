@@ -1,15 +1,15 @@
 //! `/api/v1`: everything that can be seen and asked for, as JSON. The console and the command line work with the same.
 
-mod around;
+pub(crate) mod around;
 mod changes;
 mod decisions;
 mod deliveries;
 mod document;
 pub mod problem;
 pub mod redact;
-mod rehearsal;
-mod rules;
-mod runs;
+pub(crate) mod rehearsal;
+pub(crate) mod rules;
+pub(crate) mod runs;
 pub mod shapes;
 mod state;
 mod words;
@@ -34,6 +34,7 @@ use problem::Problem;
 use rehearsal::RehearsalApi;
 use rules::RulesApi;
 use runs::RunsApi;
+pub(crate) use state::operator;
 pub use state::{Parts, State};
 
 /// Where the interface is.

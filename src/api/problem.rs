@@ -97,8 +97,8 @@ impl Failure {
         Self::Conflict(Json(Problem::new(StatusCode::CONFLICT, detail)))
     }
 
-    /// For people, without the status.
-    pub fn detail(&self) -> &str {
+    /// As a document.
+    pub fn problem(&self) -> &Problem {
         match self {
             Self::Malformed(problem)
             | Self::Unknown(problem)
@@ -108,8 +108,13 @@ impl Failure {
             | Self::Conflict(problem)
             | Self::TooLarge(problem)
             | Self::MediaType(problem)
-            | Self::Unavailable(problem) => &problem.detail,
+            | Self::Unavailable(problem) => problem,
         }
+    }
+
+    /// For people, without the status.
+    pub fn detail(&self) -> &str {
+        &self.problem().detail
     }
 }
 

@@ -71,7 +71,7 @@ pub(super) struct Faults {
 
 /// What is to be played through rules.
 #[derive(Debug, Default, Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, nullable_all)]
 pub(super) struct Play {
     /// Rule files in place of those in force.
     files: Option<Vec<File>>,
@@ -116,7 +116,7 @@ pub struct Outcome {
 
 /// Rule files to be held against what was recorded.
 #[derive(Debug, Default, Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, nullable_all)]
 pub(super) struct Backtest {
     /// Rule files in place of those in force; those in force if not given.
     files: Option<Vec<File>>,
@@ -242,9 +242,15 @@ impl State {
         checked.await.map_err(|_| Failure::malformed("These files cannot be checked."))
     }
 
-    /// Plays an event through checked rules.
-    pub(crate) async fn play(&self, viewer: &Viewer, loaded: Loaded, occasion: Occasion) -> Result<Outcome, Failure> {
-        let Some(set) = loaded.set else { return Ok(outcome(loaded.faults, Played::default())) };
+    /// Plays an event through checked rules, as it is shown at the API.
+    async fn play(&self, viewer: &Viewer, loaded: Loaded, occasion: Occasion) -> Result<Outcome, Failure> {
+        let faults = loaded.faults.clone();
+        Ok(outcome(faults, self.rehearse(viewer, loaded, occasion).await?))
+    }
+
+    /// Plays an event through checked rules; nothing comes of rules with errors.
+    pub(crate) async fn rehearse(&self, viewer: &Viewer, loaded: Loaded, occasion: Occasion) -> Result<Played, Failure> {
+        let Some(set) = loaded.set else { return Ok(Played::default()) };
         let offer = &self.parts.settings.offer;
         let mut played = match occasion {
             Occasion::Happening(happening) => play(&happening, &set, Some(offer)),
@@ -252,7 +258,7 @@ impl State {
                 self.delivery(viewer, &id).await?;
                 let delivery = self.content(&id).await?;
                 let event = self.decode(&delivery).map_err(Failure::conflict)?;
-                let Some(event) = event else { return Ok(outcome(loaded.faults, Played::default())) };
+                let Some(event) = event else { return Ok(Played::default()) };
                 let decisions = Index::new(Arc::clone(&set)).decide_all(&event);
                 let mut played = Played { traces: decisions.traces, ..Played::default() };
                 for rule in &decisions.matched {
@@ -267,7 +273,7 @@ impl State {
         for call in &mut played.calls {
             call.with = self.redaction.value(std::mem::take(&mut call.with));
         }
-        Ok(outcome(loaded.faults, played))
+        Ok(played)
     }
 
     /// Holds checked rules against recorded deliveries.

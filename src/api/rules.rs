@@ -12,7 +12,9 @@ use super::shapes::Run;
 use super::state::State;
 use crate::access::Viewer;
 use crate::journal::record::Listing;
+use crate::rules::check::{Ground, check};
 use crate::rules::model::{self, Mode, RuleFile, RuleSet};
+use crate::rules::testing;
 
 /// Runs that are shown with a rule.
 const LAST: usize = 20;
@@ -144,6 +146,15 @@ impl State {
         let files = self.journal().rules(&set.revision).await?.unwrap_or_default();
         let file = files.into_iter().find(|file| file.path == path);
         Ok((rule, file.map(|file| File { path: file.path, text: file.text })))
+    }
+
+    /// The tests of a file, with what differs from what they expect.
+    pub(crate) fn rule_tests(&self, file: Option<&File>) -> Vec<(String, Vec<String>)> {
+        let Some(file) = file else { return Vec::new() };
+        let offer = Some(&self.parts.settings.offer);
+        let checked = check(&file.path, &file.text, &Ground { offer, repository: None });
+        let rules = Arc::new(RuleSet { rules: checked.rules.into_iter().map(Arc::new).collect(), revision: String::new() });
+        checked.cases.iter().map(|case| (case.name.clone(), testing::run(case, &rules, offer).differences)).collect()
     }
 
     /// The files of the rules in force.

@@ -57,7 +57,7 @@ pub(super) struct Queued {
 
 /// Which dead runs are redriven.
 #[derive(Debug, Default, Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, nullable_all)]
 pub(super) struct Redrive {
     /// Only those of this rule.
     rule: Option<String>,
@@ -67,8 +67,7 @@ pub(super) struct Redrive {
     #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
     limit: Option<usize>,
     /// Only say which.
-    #[oai(default)]
-    dry_run: bool,
+    dry_run: Option<bool>,
 }
 
 /// Which runs were queued again, or would be.
@@ -233,7 +232,7 @@ impl RunsApi {
     #[oai(path = "/redrive", method = "post", operation_id = "redrive")]
     async fn redrive(&self, viewer: Data<&Viewer>, which: Json<Redrive>) -> Result<Json<Redriven>, Failure> {
         let which = which.0;
-        let (runs, refused) = self.0.redrive(&viewer, which.rule, which.since, which.limit, which.dry_run).await?;
+        let (runs, refused) = self.0.redrive(&viewer, which.rule, which.since, which.limit, which.dry_run == Some(true)).await?;
         let refused = refused.into_iter().map(|(run, why)| RefusedRun { run, why }).collect();
         Ok(Json(Redriven { runs, refused }))
     }

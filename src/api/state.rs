@@ -43,7 +43,8 @@ pub struct State {
 impl State {
     /// From its parts.
     pub fn new(parts: Parts) -> Self {
-        Self { redaction: Redaction::default(), parts }
+        let admin = &parts.settings.admin;
+        Self { redaction: Redaction::new(&admin.hidden_headers, &admin.hidden_fields), parts }
     }
 
     /// The store.
@@ -102,6 +103,14 @@ impl State {
         tracing::info!(who = viewer.who, act, subject, outcome, "asked for by hand");
         (self.parts.wake)();
         result
+    }
+}
+
+impl State {
+    /// Writes down that somebody signed in.
+    pub async fn signed_in(&self, viewer: &Viewer) -> Result<(), Failure> {
+        let number = self.journal().audit(&viewer.who, "sign-in", viewer.role.word()).await?;
+        Ok(self.journal().audited(number, "done").await?)
     }
 }
 

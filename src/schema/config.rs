@@ -52,6 +52,7 @@ fn section(key: &str) -> Option<Value> {
         "google" => fields(keys::GOOGLE, "Google's addresses and credentials; nothing is needed on Google Cloud."),
         "github" => fields(keys::GITHUB, "GitHub's address and credentials."),
         "egress" => fields(keys::EGRESS, "What may be reached although its address is private."),
+        "admin" => fields(keys::ADMIN, "Who may look and act; without it, only this machine."),
         "workers" => {
             json!({ "description": "Runs at the same time in this process; 4 if not given.", "type": "integer", "minimum": 1, "maximum": 256 })
         }

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::rules::diagnostic::{Diagnostic, Severity, Source, render};
 use crate::rules::model::{Grant, Offer};
 
+mod admin;
 mod entries;
 mod environment;
 mod places;
@@ -20,10 +21,12 @@ mod sections;
 
 /// Keys of the file and of its sections: what the reader takes, and what schema and reference are made from.
 pub mod keys {
+    pub use super::admin::ADMIN;
     pub use super::read::KEYS as FILE;
     pub use super::sections::{EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY, STORE};
 }
 
+pub use admin::AdminSettings;
 pub use environment::Environment;
 pub use read::read;
 pub use secrets::{SecretEntry, SecretSource};
@@ -59,6 +62,8 @@ pub struct Settings {
     pub github: GitHubSettings,
     /// `host` or `host:port` that may be reached although they are private.
     pub egress_allow: Vec<String>,
+    /// Who may look and act.
+    pub admin: AdminSettings,
     /// Workers in this process.
     pub workers: usize,
     /// `log:`

@@ -34,6 +34,7 @@ pub const KEYS: &[&str] = &[
     "google",
     "github",
     "egress",
+    "admin",
     "workers",
     "log",
 ];
@@ -109,6 +110,7 @@ impl Reader<'_> {
             google: self.google(section("google"), self.environment),
             github,
             egress_allow: self.egress(section("egress")),
+            admin: self.admin(section("admin")),
             workers: self.workers(section("workers")),
             log: self.log(section("log")),
             on_cloud_run: self.environment.get("K_SERVICE").is_some(),

@@ -18,7 +18,7 @@ use crate::rules::types::Type;
 use crate::rules::values::value;
 use crate::rules::yaml::{Entry, duration};
 
-const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
+pub(super) const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
     Field { name, shape, summary }
 }
 
@@ -89,7 +89,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl Reader<'_> {
     /// A mapping of plain keys; empty after a fault.
-    fn mapping(&mut self, entry: &Entry, fields: &[Field]) -> Map<String, Value> {
+    pub(super) fn mapping(&mut self, entry: &Entry, fields: &[Field]) -> Map<String, Value> {
         let mut plainly = Plainly { faults: &mut self.faults, secrets: &self.secret_names };
         if entry.value.entries().is_some_and(<[Entry]>::is_empty) {
             return Map::new();
@@ -342,11 +342,11 @@ fn repository(fields: &Map<String, Value>) -> RepositorySettings {
     }
 }
 
-fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
+pub(super) fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
     fields.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
-fn texts(fields: &Map<String, Value>, key: &str) -> Vec<String> {
+pub(super) fn texts(fields: &Map<String, Value>, key: &str) -> Vec<String> {
     let items = fields.get(key).and_then(Value::as_array);
     items.map(|items| items.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
 }
@@ -364,6 +364,6 @@ fn bytes(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 16 << 20)
 }
 
-fn length(fields: &Map<String, Value>, key: &str) -> Option<Duration> {
+pub(super) fn length(fields: &Map<String, Value>, key: &str) -> Option<Duration> {
     fields.get(key).and_then(Value::as_str).and_then(duration)
 }

@@ -2,4 +2,4 @@
 
 mod acts;
 mod reading;
-mod world;
+pub mod world;

@@ -6,6 +6,7 @@ mod backtest;
 mod by_hand;
 mod cel;
 mod checking;
+mod console;
 mod crash;
 mod demo;
 mod described;

@@ -15,6 +15,7 @@ use crate::support::service::{push, signature};
 const SETTINGS: &str = "version: 1
 secrets:
   hook: { from: env, name: DECLIC_GITHUB_SECRET }
+  operator: { from: env, name: OPERATOR }
 sources:
   github: { type: github, secret: hook }
 connections:
@@ -66,7 +67,10 @@ impl World {
         let text = SETTINGS.replace("ALIVE", &alive.url) + settings;
         fs::write(folder.path().join("declic.yaml"), text).unwrap();
         fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
-        let service = Binary::start(folder.path(), prepare);
+        let service = Binary::start(folder.path(), |command| {
+            command.env("OPERATOR", "nobody uses this token here");
+            prepare(command);
+        });
         Self { service, folder, client: Client::anonymous(), _alive: alive }
     }
 

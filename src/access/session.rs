@@ -1,0 +1,121 @@
+//! Sessions of browsers: a signed cookie that ends by itself. Nothing of them is stored, so every instance knows all of them.
+
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use poem::Request;
+use poem::http::header;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Role, Viewer};
+use crate::clock::Timestamp;
+
+/// Name of the cookie.
+const COOKIE: &str = "declic_session";
+
+/// What a cookie says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    who: String,
+    role: String,
+    until: i64,
+    /// Makes two sessions of the same second two.
+    nonce: String,
+}
+
+/// Makes and reads them.
+pub struct Sessions {
+    key: hmac::Key,
+    length: Duration,
+    https: bool,
+}
+
+impl Sessions {
+    /// The key comes from secrets that all instances have. Where there are none (only digests, or nothing is set), it is made up, and
+    /// ends with the process: a digest stands in the settings, where more people can read it than may come in.
+    pub fn new(secrets: &[Vec<u8>], length: Duration, https: bool) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"declic session 1");
+        for secret in secrets {
+            hash.update(u64::try_from(secret.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hash.update(secret);
+        }
+        if secrets.is_empty() {
+            hash.update(rand::random::<[u8; 32]>());
+        }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &hash.finalize()), length, https }
+    }
+
+    /// `Set-Cookie` of a new session.
+    pub fn begin(&self, viewer: &Viewer, now: Timestamp) -> String {
+        let claims = Claims {
+            who: viewer.who.clone(),
+            role: viewer.role.word().to_owned(),
+            until: now.after(self.length).0,
+            nonce: hex::encode(rand::random::<[u8; 8]>()),
+        };
+        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap_or_default());
+        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, body.as_bytes()));
+        self.cookie(&format!("{body}.{tag}"), self.length.as_secs())
+    }
+
+    /// `Set-Cookie` that ends a session.
+    pub fn end(&self) -> String {
+        self.cookie("", 0)
+    }
+
+    fn cookie(&self, value: &str, seconds: u64) -> String {
+        let secure = if self.https { "; Secure" } else { "" };
+        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
+    }
+
+    /// Who a request's session belongs to, and what its forms must repeat.
+    pub fn of(&self, request: &Request, now: Timestamp) -> Option<(Viewer, String)> {
+        let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
+        let (body, tag) = value.split_once('.')?;
+        hmac::verify(&self.key, body.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
+        let viewer = Viewer { who: claims.who, role: Role::of_word(&claims.role)? };
+        (claims.until > now.0).then(|| (viewer, self.form_key(value)))
+    }
+
+    /// What the forms of a session repeat.
+    pub fn form_key(&self, session: &str) -> String {
+        hex::encode(hmac::sign(&self.key, format!("form {session}").as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(cookie: &str) -> Request {
+        let value = cookie.split(';').next().unwrap().to_owned();
+        Request::builder().header("cookie", format!("other=1; {value}")).finish()
+    }
+
+    #[test]
+    fn a_session_is_known_until_it_ends_and_only_as_it_was_made() {
+        let hour = Duration::from_secs(3600);
+        let sessions = Sessions::new(&[b"a secret".to_vec()], hour, true);
+        let viewer = Viewer { who: "viewer token".to_owned(), role: Role::Viewer };
+        let now = Timestamp(1_800_000_000_000);
+        let cookie = sessions.begin(&viewer, now);
+        assert!(cookie.contains("; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
+        let (known, form_key) = sessions.of(&request(&cookie), now).unwrap();
+        assert_eq!(known, viewer);
+        assert_eq!(form_key.len(), 64);
+        assert!(sessions.of(&request(&cookie), now.after(hour)).is_none(), "it is over");
+        // Another instance with the same secret knows it; one with another secret does not.
+        assert!(Sessions::new(&[b"a secret".to_vec()], hour, true).of(&request(&cookie), now).is_some());
+        assert!(Sessions::new(&[b"another".to_vec()], hour, true).of(&request(&cookie), now).is_none());
+        assert!(Sessions::new(&[], hour, true).of(&request(&cookie), now).is_none());
+        let forged = cookie.replacen("declic_session=ey", "declic_session=eX", 1);
+        assert!(sessions.of(&request(&forged), now).is_none());
+        assert!(sessions.of(&request("declic_session=; Path=/"), now).is_none());
+    }
+}

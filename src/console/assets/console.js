@@ -1,0 +1,73 @@
+// Keeps times relative, pages live and the playground quick. Everything can be read without it.
+(() => {
+  "use strict";
+  const spans = [[1, "s"], [60, "min"], [3600, "h"], [86400, "d"]];
+  const relative = (moment) => {
+    const seconds = Math.round((moment - Date.now()) / 1000);
+    const size = Math.abs(seconds);
+    if (size < 2) return "now";
+    const [length, word] = spans.filter(([length]) => size >= length).pop() ?? spans[0];
+    const text = `${Math.floor(size / length)} ${word}`;
+    return seconds < 0 ? `${text} ago` : `in ${text}`;
+  };
+  const times = () => {
+    for (const time of document.querySelectorAll("time[datetime]")) {
+      const text = relative(Date.parse(time.dateTime));
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  times();
+  setInterval(times, 1000);
+
+  const status = document.getElementById("status");
+  const say = (text) => { if (status) status.textContent = text; };
+
+  // The page again, with what is open and focused left as it is.
+  const refresh = async () => {
+    const live = document.querySelector("[data-live]");
+    if (!live) return;
+    const response = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!response.ok) return;
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-live]");
+    if (!fresh || fresh.innerHTML === live.dataset.last) return;
+    const focused = document.activeElement?.id;
+    for (const open of live.querySelectorAll("details[id]")) {
+      const other = fresh.querySelector(`#${CSS.escape(open.id)}`);
+      if (other) other.open = open.open;
+    }
+    live.dataset.last = fresh.innerHTML;
+    live.replaceChildren(...fresh.childNodes);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    times();
+  };
+  if (document.querySelector("[data-live]") && "EventSource" in window) {
+    let due = null;
+    const later = () => { due ??= setTimeout(async () => { due = null; await refresh().catch(() => {}); say("Updated."); }, 250); };
+    const changes = new EventSource("/api/v1/changes");
+    changes.addEventListener("change", later);
+    let lost = false;
+    changes.onerror = () => { lost = true; say("The connection was lost; trying again."); };
+    changes.onopen = () => { if (lost) { lost = false; later(); } };
+    addEventListener("pagehide", () => changes.close());
+  }
+
+  // Edited rules are tried while they are typed.
+  const form = document.querySelector("form[data-try]");
+  if (form) {
+    let due = null;
+    let number = 0;
+    const attempt = async () => {
+      const mine = ++number;
+      const result = document.getElementById("result");
+      result?.classList.add("busy");
+      const response = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const fresh = page.getElementById("result");
+      if (mine !== number || !fresh || !result) return;
+      result.replaceWith(fresh);
+      say(fresh.dataset.summary ?? "Updated.");
+      times();
+    };
+    form.addEventListener("input", () => { clearTimeout(due); due = setTimeout(() => attempt().catch(() => say("It could not be tried; trying again with the next change.")), 400); });
+  }
+})();
