@@ -177,6 +177,20 @@ pub static CONNECTIONS: &[SettingKind] = &[
         ],
     },
     SettingKind {
+        name: "command",
+        summary: "A command on this machine that `exec/run` may run, exactly as it is written here. Without one, nothing can be run",
+        fields: &[
+            field("program", "string", "Absolute path of the program"),
+            field("arguments", "[string]?", "Its first arguments"),
+            field("more-arguments", "int?", "How many arguments a rule may add behind them, none if left out"),
+            field("options", "bool?", "May arguments of rules begin with `-`? Then an outsider's word in them can be an option"),
+            field("environment", "{ \"*\": string }?", "Its environment; there is nothing else in it"),
+            field("secrets", "{ \"*\": secret }?", "Variables of its environment that hold a secret"),
+            field("folder", "string?", "Its working directory, `/` if left out"),
+            field("output", "int?", "Bytes that are kept of each of its outputs, 65536 if left out, at most 1048576"),
+        ],
+    },
+    SettingKind {
         name: "dialogflow-fulfillment",
         summary: "An endpoint that answers Dialogflow's webhook requests",
         fields: &[

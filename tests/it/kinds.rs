@@ -5,6 +5,7 @@ mod approve;
 mod builds;
 mod canary;
 mod chat;
+mod command;
 mod crashes;
 mod data;
 mod deploy;

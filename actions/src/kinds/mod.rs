@@ -20,6 +20,7 @@ pub mod dialogflow_detect_intent;
 pub mod dialogflow_fulfill;
 pub mod dialogflow_send_event;
 pub mod discord_post;
+pub mod exec_run;
 pub mod fcm_send;
 pub mod github_check_run;
 pub mod github_comment;
@@ -74,6 +75,7 @@ pub static ALL: &[&dyn Action] = &[
     &wait_until::WaitUntil,
     &approve::Approve,
     &log::Log,
+    &exec_run::ExecRun,
 ];
 
 /// The action of that name, as in `uses:`.

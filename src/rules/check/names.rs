@@ -101,7 +101,10 @@ impl Checker<'_> {
     /// May this repository's rules use that action?
     pub fn action_granted(&mut self, node: &Node, uses: &str) {
         let Some(repository) = self.ground.repository else { return };
-        if !is_granted(&repository.grant.actions, uses) {
+        if uses == "exec/run" {
+            let message = "`exec/run` is for the operator's own rules; no grant gives it to a repository";
+            self.faults.error("not-granted", node.span.clone(), message, None);
+        } else if !is_granted(&repository.grant.actions, uses) {
             let message = format!("this repository may not use the action `{uses}`");
             let help = granted_list(&repository.grant.actions);
             self.faults.error("not-granted", node.span.clone(), message, Some(help));

@@ -167,6 +167,7 @@ pub fn kind_of_partner(action: &str) -> Option<&'static str> {
         ("bigquery", "bigquery"),
         ("cloud-run", "cloud-run"),
         ("dialogflow", "dialogflow-fulfillment"),
+        ("exec", "command"),
         ("fcm", "fcm"),
         ("http", "http"),
         ("pubsub", "pubsub"),
