@@ -92,6 +92,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             workers: settings.workers,
             keep: Some(settings.store.keep),
             max_size: settings.store.max_size,
+            dry_run: settings.dry_run,
             ..Policy::default()
         },
     });

@@ -260,6 +260,9 @@ pub fn render(run: &RunRecord, steps: &[StepRecord], paint: Paint) -> String {
     if let Some(name) = &run.waits_for {
         line(format!("    waits for {}", printable(name)));
     }
+    if run.dry {
+        line("    dry run: nothing is done".to_owned());
+    }
     if run.by_hand {
         line("    started by hand".to_owned());
     }
@@ -274,12 +277,12 @@ pub fn render(run: &RunRecord, steps: &[StepRecord], paint: Paint) -> String {
         line(format!("    {}", paint.red(&format!("{}: {}{back}", printable(&failure.code), printable(&failure.message)))));
     }
     for step in steps {
-        line(render_step(step, paint));
+        line(render_step(step, run.dry, paint));
     }
     text
 }
 
-fn render_step(step: &StepRecord, paint: Paint) -> String {
+fn render_step(step: &StepRecord, dry: bool, paint: Paint) -> String {
     let phase = if step.place.phase == Phase::Steps { String::new() } else { format!("{}/", step.place.phase.word()) };
     let id = format!("{phase}{}", called(&step.label, step.place));
     let mut text =
@@ -296,7 +299,10 @@ fn render_step(step: &StepRecord, paint: Paint) -> String {
         if let Some(url) = &outcome.url {
             line(printable(url));
         }
-        if outcome.outputs.as_object().is_some_and(|outputs| !outputs.is_empty()) {
+        if let Some(intent) = step.intent.as_ref().filter(|_| dry) {
+            line(printable(&format!("rendered {}", masked(&intent.plan))));
+        }
+        if !dry && outcome.outputs.as_object().is_some_and(|outputs| !outputs.is_empty()) {
             line(paint.dim(&printable(&format!("outputs {}", outcome.outputs))));
         }
     }
@@ -307,6 +313,31 @@ fn render_step(step: &StepRecord, paint: Paint) -> String {
         step.attempts.iter().for_each(|attempt| line(render_attempt(attempt, paint)));
     }
     text
+}
+
+/// A rendered request without what is secret in it. Secrets of `secrets:` are only names here; what a rule wrote in plain text is not.
+fn masked(value: &Value) -> Value {
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        ["authorization", "cookie", "token", "secret", "password", "api-key", "api_key", "apikey", "credential"]
+            .iter()
+            .any(|word| name.contains(word))
+    };
+    match value {
+        Value::Object(fields) => {
+            let one = |(name, value): (&String, &Value)| {
+                let hide = is_secret(name) && value.is_string();
+                (name.clone(), if hide { "[secret]".into() } else { masked(value) })
+            };
+            Value::Object(fields.iter().map(one).collect())
+        }
+        // A header is a pair of name and value.
+        Value::Array(items) => match items.as_slice() {
+            [Value::String(name), Value::String(_)] if is_secret(name) => json!([name, "[secret]"]),
+            items => items.iter().map(masked).collect(),
+        },
+        other => other.clone(),
+    }
 }
 
 fn render_attempt(attempt: &AttemptRecord, paint: Paint) -> String {

@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Address to listen on; wins over PORT in the environment, which wins over the file
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Do nothing: match deliveries, render what every step would do, and record it (`declic runs show`)
+    #[arg(long)]
+    dry_run: bool,
     /// Log more: every delivery taken in
     #[arg(long, short)]
     verbose: bool,
@@ -45,6 +48,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     };
     warn(&loaded, &arguments.config);
     let mut settings = loaded.settings;
+    settings.dry_run = arguments.dry_run;
     if let Some(listen) = arguments.listen {
         settings.listen = listen;
     }
@@ -57,7 +61,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 }
 
 async fn serve(settings: Settings) -> ExitCode {
-    let address = settings.listen;
+    let (address, dry_run) = (settings.listen, settings.dry_run);
     // From the first moment: as process 1 of a container there is no default action for SIGTERM.
     let stop = match told_to_stop() {
         Ok(stop) => stop,
@@ -74,6 +78,9 @@ async fn serve(settings: Settings) -> ExitCode {
     };
     let address = listener.local_addr().unwrap_or(address);
     info!(version = env!("CARGO_PKG_VERSION"), "listening on http://{address}");
+    if dry_run {
+        tracing::warn!("dry run: deliveries are taken in and matched, and no step does anything");
+    }
     match service.serve(listener, stop).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(WRONG, format_args!("serving ended: {error}")),

@@ -22,6 +22,8 @@ pub struct Rule {
     pub description: Option<String>,
     /// `enabled: false` keeps it out of matching, but explained.
     pub enabled: bool,
+    /// `dry-run: true`: its runs are rendered and recorded, and do nothing.
+    pub dry_run: bool,
     /// What starts it: any of these.
     pub triggers: Vec<Trigger>,
     /// `if:`

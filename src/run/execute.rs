@@ -4,6 +4,7 @@ mod begin;
 mod end;
 mod hold;
 mod park;
+mod rehearse;
 mod settle;
 
 use std::sync::Arc;
@@ -206,6 +207,9 @@ impl Execution {
             }
             Err(why) => return self.give_up(place, step, why).await,
         };
+        if self.run.dry {
+            return self.rehearse(place, step, action, intent).await;
+        }
         let permit = match self.pass(place, step, &intent).await? {
             Pass::Through(permit) => permit,
             Pass::Held => return Ok(Turn::GivenBack),

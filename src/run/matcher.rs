@@ -120,14 +120,14 @@ fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> D
     match event {
         Err(why) => without_event(Verdict::Rejected(why)),
         Ok(None) => without_event(Verdict::Ignored),
-        Ok(Some(event)) => by_rules(&index, &event),
+        Ok(Some(event)) => by_rules(&index, &event, shared.policy.dry_run),
     }
 }
 
-fn by_rules(index: &Index, event: &Event) -> Decision {
+fn by_rules(index: &Index, event: &Event, dry: bool) -> Decision {
     let decisions = index.decide(event);
     let revision = &index.rules().revision;
-    let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision)).collect();
+    let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision, dry)).collect();
     let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
     runs.extend(errors.map(|trace| broken(index, event, trace, revision)));
     let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
@@ -135,8 +135,9 @@ fn by_rules(index: &Index, event: &Event) -> Decision {
     Decision { traces, verdict, line: ancestry::line(event), about: about::of(event) }
 }
 
-fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {
-    let (group, failure) = match group(rule, event) {
+fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
+    let dry = dry || rule.dry_run;
+    let (group, failure) = match group(rule, event, dry) {
         Ok(group) => (group, None),
         Err(why) => (None, Some(evaluation(format!("`concurrency.group` cannot be evaluated: {why}")))),
     };
@@ -147,6 +148,7 @@ fn new_run(rule: &Rule, event: &Event, revision: &str) -> NewRun {
         revision: revision.to_owned(),
         share: share(event),
         group,
+        dry,
         failure,
     }
 }
@@ -162,6 +164,7 @@ fn broken(index: &Index, event: &Event, trace: &Trace, revision: &str) -> NewRun
         revision: revision.to_owned(),
         share: share(event),
         group: None,
+        dry: false,
         failure: Some(evaluation(found.to_owned())),
     }
 }
@@ -182,7 +185,7 @@ fn evaluation(message: String) -> RunFailure {
     }
 }
 
-fn group(rule: &Rule, event: &Event) -> Result<Option<Group>, String> {
+fn group(rule: &Rule, event: &Event, dry: bool) -> Result<Option<Group>, String> {
     let Some(concurrency) = &rule.concurrency else { return Ok(None) };
     let mode = match concurrency.mode {
         Mode::QueueLatest => GroupMode::QueueLatest,
@@ -201,6 +204,8 @@ fn group(rule: &Rule, event: &Event) -> Result<Option<Group>, String> {
         Some(owner) => format!("{owner}: {name}"),
         None => name,
     };
+    // One that does nothing neither waits for those that do something, nor stops them.
+    let key = if dry { format!("dry run: {key}") } else { key };
     Ok(Some(Group { key, mode }))
 }
 

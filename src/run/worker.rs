@@ -41,11 +41,20 @@ pub struct Policy {
     pub keep: Option<Duration>,
     /// The oldest of them are removed while the store holds more than so many bytes.
     pub max_size: Option<u64>,
+    /// No run that begins from now on does anything: what it would do is rendered and recorded.
+    pub dry_run: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { workers: 8, lease: Duration::from_secs(30), drain: Duration::from_millis(8500), keep: None, max_size: None }
+        Self {
+            workers: 8,
+            lease: Duration::from_secs(30),
+            drain: Duration::from_millis(8500),
+            keep: None,
+            max_size: None,
+            dry_run: false,
+        }
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Settings {
     pub admin: AdminSettings,
     /// Workers in this process.
     pub workers: usize,
+    /// `serve --dry-run`: nothing is done, only recorded.
+    pub dry_run: bool,
     /// `log:`
     pub log: Log,
     /// Are we on Cloud Run? (`K_SERVICE`)

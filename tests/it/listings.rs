@@ -40,6 +40,7 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         revision: "r1".to_owned(),
         share: "acme/web".to_owned(),
         group: None,
+        dry: false,
         failure: None,
     };
     let runs = journal

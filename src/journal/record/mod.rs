@@ -165,6 +165,8 @@ pub struct RunRecord {
     pub by_hand: bool,
     /// What it waits for while it waits: something another run has to itself, or a target that cannot take it now.
     pub waits_for: Option<String>,
+    /// It renders and records what it would do, and does nothing; for ever, whatever the process is told later.
+    pub dry: bool,
     /// What decided about its order, for people: `older than …`, `order by arrival: …`.
     pub note: Option<String>,
 }

@@ -123,6 +123,8 @@ pub struct NewRun {
     pub group: Option<Group>,
     /// Whose turn it uses: the repository, or the source.
     pub share: String,
+    /// It renders and records what it would do, and does nothing.
+    pub dry: bool,
     /// A run that fails before its first step, such as a condition that cannot be evaluated: it is born failed, never hidden.
     pub failure: Option<RunFailure>,
 }

@@ -257,8 +257,8 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
     connection
         .prepare_cached(
             "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
-                               created_at, finished_at, failure, covered_by, next_at, share, by_hand)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,
+                               created_at, finished_at, failure, covered_by, next_at, share, dry, by_hand)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
                      (SELECT replay FROM deliveries WHERE seq = ?1))",
         )?
         .execute(params![
@@ -277,6 +277,7 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
             covered_by,
             open.then_some(session.now.0),
             run.share,
+            run.dry,
         ])?;
     if let (Some(group), true) = (&run.group, open) {
         return cover(session, group, connection.last_insert_rowid(), delivery);

@@ -22,7 +22,7 @@ pub(super) const DELIVERY_RECORD: &str = "d.seq, d.source, d.delivery_id, d.even
 pub(super) const RUN_RECORD: &str = "r.delivery, r.number, r.rule, r.owner, r.place, r.revision, r.state, r.group_key, r.group_mode, r.round, \
     r.claims, r.created_at, r.started_at, r.finished_at, r.next_at, r.failure, \
     (SELECT o.delivery FROM runs o WHERE o.seq = r.covered_by), (SELECT o.number FROM runs o WHERE o.seq = r.covered_by), r.cancelled, r.by_hand, r.note, \
-    r.waits_for";
+    r.waits_for, r.dry";
 /// What [`step_record`] reads.
 pub(super) const STEP_RECORD: &str =
     "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at, answer";
@@ -97,6 +97,7 @@ pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         by_hand: row.get(19)?,
         note: row.get(20)?,
         waits_for: row.get::<_, Option<String>>(21)?.filter(|_| state == RunState::Waiting),
+        dry: row.get(22)?,
     })
 }
 

@@ -161,6 +161,8 @@ const MIGRATIONS: &[&str] = &[
      );",
     // What people answer to steps that ask.
     "ALTER TABLE steps ADD COLUMN answer TEXT;",
+    // Runs that do nothing.
+    "ALTER TABLE runs ADD COLUMN dry INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

@@ -9,6 +9,7 @@ pub const FILE: &[&str] = &["version", "vars", "rules", "tests"];
 pub const RULE: &[&str] = &[
     "description",
     "enabled",
+    "dry-run",
     "on",
     "if",
     "allow",

@@ -64,6 +64,7 @@ impl Checker<'_> {
         self.trust(entry, &heard, &guard, &[&steps, &failed, &last]);
 
         let enabled = find("enabled").is_none_or(|entry| self.flag(&entry.value, "enabled").unwrap_or(true));
+        let dry_run = find("dry-run").is_some_and(|entry| self.flag(&entry.value, "dry-run").unwrap_or(true));
         let description = find("description").and_then(|entry| self.plain_text(&entry.value, "description"));
         let mut rule = Rule {
             name: entry.key.clone(),
@@ -71,6 +72,7 @@ impl Checker<'_> {
             place: self.place(entry.span.start),
             description,
             enabled,
+            dry_run,
             triggers: heard.into_iter().filter_map(|heard| heard.trigger).collect::<Vec<Trigger>>(),
             condition,
             allow: (allow != Allow::default()).then(|| Box::new(allow)),
@@ -79,7 +81,8 @@ impl Checker<'_> {
             timeout,
             vars: vars.values,
             steps: steps.steps,
-            reply: reply.map(Box::new),
+            // Who waits is answered by a rule that does something.
+            reply: reply.filter(|_| !dry_run).map(Box::new),
             on_failure: failed.steps,
             finally: last.steps,
             reads_payload: false,

@@ -8,6 +8,8 @@ mod compare;
 mod play;
 pub mod sample;
 
+pub use play::outputs;
+
 pub(crate) use compare::{is_pattern, pattern};
 pub use play::{Played, PlayedCall, play, play_rule};
 

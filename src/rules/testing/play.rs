@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use declic_actions::action::{Call, Origin, Why};
+use declic_actions::action::{Call, Origin, Spec, Why};
 use declic_actions::kinds;
 use serde_json::{Map, Value, json};
 
@@ -230,12 +230,13 @@ impl Player<'_> {
             self.fault(&format!("step {name}"), &why.message);
             return Err(why);
         }
+        let shape = kinds::find(&step.uses).map_or(Type::Any, |action| outputs(action.spec(), |name| with.get(name)));
         match given {
             Some(Given::Failure { message, code, rolled_back }) => {
                 Err(Why { code: code.clone(), message: message.clone(), rolled_back: *rolled_back })
             }
-            Some(Given::Outputs(given)) => Ok(Some(sample::outputs(&outputs(step, &with), given))),
-            None => Ok(Some(sample::outputs(&outputs(step, &with), &Value::Null))),
+            Some(Given::Outputs(given)) => Ok(Some(sample::outputs(&shape, given))),
+            None => Ok(Some(sample::outputs(&shape, &Value::Null))),
         }
     }
 
@@ -278,11 +279,10 @@ fn given(with: &Value) -> Map<String, Value> {
 }
 
 /// What a step gives out, with the answer as it is declared.
-fn outputs(step: &Step, with: &Value) -> Type {
-    let Some(spec) = registry::action(&step.uses) else { return Type::Any };
+pub fn outputs<'v>(spec: &Spec, given: impl Fn(&str) -> Option<&'v Value>) -> Type {
     let mut outputs = shapes::object(spec.outputs);
     if let Some((parameter, output)) = registry::declared_output(spec.name)
-        && let Some(Ok(shape)) = with.get(parameter).map(shapes::declared)
+        && let Some(Ok(shape)) = given(parameter).map(shapes::declared)
     {
         outputs.insert(output.to_owned(), shape);
     }

@@ -69,7 +69,7 @@ impl Execution {
         self.end_after(Vec::new(), place, step, end).await
     }
 
-    async fn end_after(
+    pub(super) async fn end_after(
         &mut self,
         mut changes: Vec<Change>,
         place: Place,

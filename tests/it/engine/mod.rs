@@ -3,6 +3,7 @@
 mod action;
 mod clocks;
 mod crashes;
+mod dry;
 mod parked;
 mod revival;
 mod runs;

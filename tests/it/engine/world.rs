@@ -100,7 +100,14 @@ fn idle() -> Clients {
 }
 
 pub fn policy() -> Policy {
-    Policy { workers: 4, lease: Duration::from_secs(30), drain: Duration::from_millis(300), keep: None, max_size: None }
+    Policy {
+        workers: 4,
+        lease: Duration::from_secs(30),
+        drain: Duration::from_millis(300),
+        keep: None,
+        max_size: None,
+        dry_run: false,
+    }
 }
 
 impl World {
@@ -256,6 +263,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
         place: "rules/test.yaml:1".to_owned(),
         description: None,
         enabled: true,
+        dry_run: false,
         triggers: vec![Trigger {
             event: "test.event",
             source: None,

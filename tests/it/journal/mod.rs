@@ -122,6 +122,7 @@ fn run(rule: &str) -> NewRun {
         revision: "r1".to_owned(),
         share: "acme/web".to_owned(),
         group: None,
+        dry: false,
         failure: None,
     }
 }
