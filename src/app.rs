@@ -125,6 +125,8 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         sources: sources.clone(),
         settings: settings.without_secrets(),
         observer: observer.clone(),
+        gates: engine.gates(),
+        watched: settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect(),
         wake: {
             let dispatch = engine.dispatch();
             Arc::new(move || dispatch.wake())

@@ -1,5 +1,6 @@
 //! What is around deliveries and runs: sources, targets, what is deployed, counts, who did what, and what is hidden.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,12 +21,14 @@ use crate::access::Viewer;
 use crate::clock::Timestamp;
 use crate::journal::record::{Counts, LastDone, Listing, StepState};
 use crate::settings::SourceSettings;
+use crate::sources::rotation::{Rotation, Watched};
 
 /// Counts go so far back.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An entry point.
 #[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub struct Source {
     /// Its name in `declic.yaml`.
     pub name: String,
@@ -37,6 +40,10 @@ pub struct Source {
     pub settings: Any<Value>,
     /// The secrets that prove its deliveries.
     pub secrets: Vec<SourceSecret>,
+    /// How far the change of its secret has come, one line for people.
+    pub rotation: Option<String>,
+    /// `only-one`, …, `safe-to-remove`: whether older values of its secret can go.
+    pub advice: Option<String>,
 }
 
 /// A secret of a source, by name.
@@ -187,8 +194,8 @@ impl AroundApi {
 
     /// List the sources
     #[oai(path = "/sources", method = "get", operation_id = "listSources")]
-    async fn sources(&self, _viewer: Data<&Viewer>) -> Json<Sources> {
-        Json(Sources { items: self.0.sources() })
+    async fn sources(&self, _viewer: Data<&Viewer>) -> Result<Json<Sources>, Failure> {
+        Ok(Json(Sources { items: self.0.sources().await? }))
     }
 
     /// List the targets with what is deployed there
@@ -247,7 +254,7 @@ impl State {
     }
 
     /// The sources, with secrets by name.
-    pub(crate) fn sources(&self) -> Vec<Source> {
+    pub(crate) async fn sources(&self) -> Result<Vec<Source>, Failure> {
         let settings = &self.parts.settings;
         let shown = |source: &SourceSettings| {
             let mut names = Vec::new();
@@ -267,9 +274,33 @@ impl State {
                 path: source.path.clone(),
                 secrets: secrets.collect(),
                 settings: Any(Value::Object(source.fields.clone())),
+                rotation: None,
+                advice: None,
             }
         };
-        settings.sources.iter().map(shown).collect()
+        let mut sources: Vec<Source> = settings.sources.iter().map(shown).collect();
+        for watched in &self.parts.watched {
+            let Some(source) = sources.iter_mut().find(|source| source.name == watched.source) else { continue };
+            let now = Timestamp::now();
+            let rotation = self.rotation(watched).await?;
+            source.rotation = Some(rotation.say(now));
+            source.advice = Some(rotation.advice(now).word().to_owned());
+        }
+        Ok(sources)
+    }
+
+    async fn rotation(&self, watched: &Watched) -> Result<Rotation, Failure> {
+        let mut names = Vec::new();
+        watched.read::<Failure>(|name| {
+            names.push(name.to_owned());
+            Ok(None)
+        })?;
+        let mut marks = BTreeMap::new();
+        for name in names {
+            let mark = self.journal().mark(&name).await?;
+            marks.insert(name, mark);
+        }
+        watched.read(|name| Ok(marks.get(name).copied().flatten()))
     }
 
     /// The targets with what is deployed there.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// Completes what the operations say of themselves by what holds for all of them.
 fn complete(mut document: Value) -> Value {
     // What refuses unknown keys says so.
-    for name in ["Backtest", "File", "Files", "Play", "Redrive"] {
+    for name in ["Backtest", "Comment", "File", "Files", "Play", "Redrive"] {
         if let Some(schema) = document["components"]["schemas"].get_mut(name) {
             schema["additionalProperties"] = Value::Bool(false);
         }

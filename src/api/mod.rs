@@ -1,5 +1,6 @@
 //! `/api/v1`: everything that can be seen and asked for, as JSON. The console and the command line work with the same.
 
+mod approvals;
 pub(crate) mod around;
 mod changes;
 mod decisions;
@@ -25,6 +26,7 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService};
 use sha2::{Digest, Sha256};
 
+use approvals::ApprovalsApi;
 use around::AroundApi;
 use changes::ChangesApi;
 use deliveries::DeliveriesApi;
@@ -42,7 +44,7 @@ pub const PREFIX: &str = "/api/v1";
 /// Bytes of a body.
 const LARGEST: usize = 4 << 20;
 
-type Operations = (DeliveriesApi, RunsApi, RulesApi, RehearsalApi, AroundApi, ChangesApi);
+type Operations = (DeliveriesApi, RunsApi, ApprovalsApi, RulesApi, RehearsalApi, AroundApi, ChangesApi);
 
 /// The interface. Who asks is an extension of the request, put there by whoever let them in.
 pub struct Api {
@@ -168,6 +170,7 @@ fn operations(state: Arc<State>) -> Operations {
     (
         DeliveriesApi(Arc::clone(&state)),
         RunsApi(Arc::clone(&state)),
+        ApprovalsApi(Arc::clone(&state)),
         RulesApi(Arc::clone(&state)),
         RehearsalApi(Arc::clone(&state)),
         AroundApi(Arc::clone(&state)),

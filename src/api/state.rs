@@ -11,9 +11,11 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::journal::record::{Delivery, DeliveryRecord, RunRecord, StepRecord};
 use crate::reload::Rules;
+use crate::run::gate::Gates;
 use crate::run::observe::Observer;
 use crate::settings::Settings;
 use crate::sources::Source;
+use crate::sources::rotation::Watched;
 
 /// What the interface is made of.
 pub struct Parts {
@@ -27,6 +29,10 @@ pub struct Parts {
     pub settings: Settings,
     /// Who tells what happens.
     pub observer: Observer,
+    /// The gates before targets.
+    pub gates: Gates,
+    /// The secrets of sources, for telling which of their values are in use.
+    pub watched: Vec<Watched>,
     /// Called when there is something to do.
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// True once the service is stopping: open streams end then.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
+use super::remote::{Ask, Remote};
 use super::stored::{Format, From, Page, document, open};
 use super::{USAGE, WRONG, block_on, colour, complain, reasons, runs};
 use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
@@ -24,6 +25,7 @@ use crate::{reload, rule_files, sources};
   declic deliveries list --state failed --limit 5
   declic deliveries show 06f3k9z2m8x1q             how it was verified, why each rule matched or did not, and what was done
   declic deliveries show 06f3k9z2m8x1q --body > push.json
+  declic deliveries --remote https://hooks.example of a service elsewhere, with the token in DECLIC_TOKEN
   declic deliveries replay 06f3k9z2m8x1q           as if it came in now: matched by the rules of today, with effects of its own
 
 All of this works while `declic serve` runs; what it is asked to do, it begins within a second.")]
@@ -118,8 +120,47 @@ fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, 
     Ok(if reasons.is_empty() { "no rule is about this event of this source\n".to_owned() } else { reasons })
 }
 
+/// The same through the API of another service.
+fn elsewhere(remote: &Remote, arguments: &Arguments) -> ExitCode {
+    let format = arguments.from.format;
+    let list = |which: &List| {
+        let ask = which.page.of(Ask::get("/deliveries")).with("source", which.source.clone()).with("state", which.state.clone());
+        let columns = [
+            ("ID", "/id"),
+            ("RECEIVED", "/received_at"),
+            ("SOURCE", "/source"),
+            ("EVENT", "/event_type"),
+            ("STATE", "/state"),
+            ("PROVIDER'S ID", "/delivery_id"),
+        ];
+        remote.list(&ask, format, &columns)
+    };
+    match &arguments.command {
+        None => list(&List::default()),
+        Some(Command::List(which)) => list(which),
+        Some(Command::Show { id, body: true }) => match block_on(remote.bytes(&Ask::get(format!("/deliveries/{id}/body")))) {
+            Ok(bytes) => written(&bytes),
+            Err(why) => complain(WRONG, why),
+        },
+        Some(Command::Show { id, .. }) => remote.document(&Ask::get(format!("/deliveries/{id}"))),
+        Some(Command::Replay { id, dry_run: true }) => {
+            remote.document(&Ask::get(format!("/deliveries/{id}/decisions")).with("rules", Some("now")))
+        }
+        Some(Command::Replay { id, .. }) => {
+            remote.line(&Ask::post(format!("/deliveries/{id}/replay"), json!({})), format, |answer| {
+                answer["delivery"].as_str().unwrap_or_default().to_owned()
+            })
+        }
+    }
+}
+
 /// Status 1 if there is no such delivery.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    match arguments.from.remote(environment) {
+        Ok(Some(remote)) => return elsewhere(&remote, arguments),
+        Ok(None) => {}
+        Err(why) => return complain(USAGE, why),
+    }
     if let Some(Command::Replay { id, dry_run }) = &arguments.command {
         return replay(id, *dry_run, &arguments.from, environment);
     }
@@ -225,13 +266,18 @@ fn why(traces: Option<Value>, paint: Paint) -> String {
     }
 }
 
-fn body(store: &ReadOnly, id: &str) -> ExitCode {
+/// Bytes as they are.
+fn written(bytes: &[u8]) -> ExitCode {
     use std::io::Write;
+    match std::io::stdout().write_all(bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(WRONG, error),
+    }
+}
+
+fn body(store: &ReadOnly, id: &str) -> ExitCode {
     match store.delivery(id) {
-        Ok(Some(delivery)) => match std::io::stdout().write_all(&delivery.content.body) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => complain(WRONG, error),
-        },
+        Ok(Some(delivery)) => written(&delivery.content.body),
         Ok(None) => complain(WRONG, "there is no such delivery"),
         Err(error) => complain(WRONG, error),
     }

@@ -22,6 +22,7 @@ mod paint;
 mod reasons;
 mod recover;
 mod reference;
+mod remote;
 mod runs;
 mod schema;
 pub(crate) mod send;

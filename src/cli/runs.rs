@@ -8,8 +8,10 @@ use declic_actions::action::Answer;
 use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
+use super::remote::{Ask, Remote};
 use super::stored::{Format, From, Page, document, length};
 use super::{USAGE, WRONG, block_on, colour, complain};
+use crate::clock::Timestamp;
 use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, Selection, StepRecord};
 use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, JournalError, LedgerError};
@@ -116,6 +118,11 @@ fn states() -> clap::builder::PossibleValuesParser {
 
 /// Status 1 if there is no such run.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    match arguments.from.remote(environment) {
+        Ok(Some(remote)) => return elsewhere(&remote, arguments),
+        Ok(None) => {}
+        Err(why) => return complain(USAGE, why),
+    }
     let asked = match &arguments.command {
         Some(Command::Retry { id }) => Some(Asked::Retry(id)),
         Some(Command::Cancel { id }) => Some(Asked::Cancel(id)),
@@ -149,6 +156,44 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
             complain(WRONG, "there is no such run; `declic runs` lists them, and old ones are removed after `store.keep`")
         }
         Err(error) => complain(WRONG, error),
+    }
+}
+
+/// The same through the API of another service.
+fn elsewhere(remote: &Remote, arguments: &Arguments) -> ExitCode {
+    let format = arguments.from.format;
+    let list = |which: &List| {
+        let path = if which.dead { "/dead" } else { "/runs" };
+        let ask = which.page.of(Ask::get(path)).with("rule", which.rule.clone()).with("state", which.state.clone());
+        let columns =
+            [("ID", "/id"), ("CREATED", "/created_at"), ("RULE", "/rule"), ("STATE", "/state"), ("WHY", "/failure/message")];
+        remote.list(&ask, format, &columns)
+    };
+    let say = |say: &Say, word: &str| {
+        let ask = Ask::post(format!("/runs/{}/{word}", say.id), json!({ "comment": say.comment }));
+        remote.line(&ask, format, |_| format!("{}: {word}", say.id))
+    };
+    match &arguments.command {
+        None => list(&List::default()),
+        Some(Command::List(which)) => list(which),
+        Some(Command::Show { id }) => remote.document(&Ask::get(format!("/runs/{id}"))),
+        Some(Command::Retry { id }) => {
+            remote.line(&Ask::post(format!("/runs/{id}/retry"), json!({})), format, |_| format!("{id} is queued again"))
+        }
+        Some(Command::Cancel { id }) => remote.line(&Ask::post(format!("/runs/{id}/cancel"), json!({})), format, |answer| {
+            format!("{id} is {}", if answer["over"] == true { "cancelled" } else { "asked to stop" })
+        }),
+        Some(Command::Approve(one)) => say(one, "approve"),
+        Some(Command::Reject(one)) => say(one, "reject"),
+        Some(Command::Redrive(which)) => {
+            let since = which.since.map(|since| Timestamp::now().before(since).rfc3339());
+            let body = json!({ "rule": which.rule, "since": since, "limit": which.limit, "dry_run": which.dry_run });
+            remote.line(&Ask::post("/redrive", body), format, |answer| {
+                let ids: Vec<&str> = answer["runs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let done = if which.dry_run { "would be queued again" } else { "queued again" };
+                ids.iter().map(|id| (*id).to_owned()).chain([format!("{} {done}", ids.len())]).collect::<Vec<_>>().join("\n")
+            })
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::remote::{Ask, Remote};
 use crate::journal::record::Listing;
 use crate::journal::sqlite::{ReadOnly, Sqlite};
 use crate::settings::{self, Environment, Mode};
@@ -18,6 +19,9 @@ pub struct From {
     /// For people or for programs
     #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
     pub format: Format,
+    /// Ask a service elsewhere, with the token in DECLIC_TOKEN, instead of the store on this machine
+    #[arg(long, value_name = "URL", global = true)]
+    remote: Option<String>,
 }
 
 /// How it is shown.
@@ -41,6 +45,11 @@ pub struct Page {
 }
 
 impl Page {
+    /// The same of a service elsewhere.
+    pub fn of(&self, ask: Ask) -> Ask {
+        ask.with("limit", Some(self.limit.unwrap_or(20).to_string())).with("cursor", self.before.clone())
+    }
+
     /// A listing of this part, of everything there is.
     pub fn listing(&self) -> Listing {
         Listing { before: self.before.clone(), limit: self.limit.unwrap_or(20), ..Listing::default() }
@@ -51,6 +60,11 @@ impl From {
     /// The file of settings.
     pub fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// The service elsewhere, if one is named. The error is for the user.
+    pub fn remote(&self, environment: &Environment) -> Result<Option<Remote>, String> {
+        self.remote.as_deref().map(|address| Remote::new(address, environment)).transpose()
     }
 
     /// The store that the settings name. The error is for the user.

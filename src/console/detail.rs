@@ -97,6 +97,7 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         record.state,
         RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::Superseded | RunState::Skipped
     );
+    let asks = open && crate::run::approval::question(&steps).is_some();
     let run = Run::from(record);
     let steps: Vec<Step> = steps.into_iter().map(|step| Step::new(step, &state.redaction)).collect();
     let (delivery, _) = state.delivery(&admitted.viewer, &run.delivery).await?;
@@ -111,7 +112,12 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         } @else if run.covered_by.is_some() || run.cancelled || run.note.is_some() {
             div class="notice" { (why(&run)) }
         }
+        @if asks { div class="notice" { b { "It waits for a person: " } "say yes or no." } }
         div class="acts" {
+            @if asks {
+                (act(admitted, &format!("/runs/{id}/approve"), "", "Approve"))
+                (act(admitted, &format!("/runs/{id}/reject"), "danger", "Reject"))
+            }
             @if can_retry { (retry(admitted, id)) }
             @if open { (act(admitted, &format!("/runs/{id}/cancel"), "danger", "Cancel")) }
         }

@@ -106,7 +106,7 @@ impl Console {
                 trial::backtest(state, admitted, &Fields::default()).await?
             }
             ["dead"] => pages::dead(state, admitted, query).await?,
-            ["sources"] => pages::sources(state),
+            ["sources"] => pages::sources(state).await?,
             ["audit"] => pages::audit(state, admitted, query).await?,
             ["sign-in"] => return Ok(Answer::Go("/".to_owned())),
             _ => return Err(Failure::not_found("page")),
@@ -131,6 +131,11 @@ impl Console {
             }
             ["runs", id, "cancel"] => {
                 state.cancel(viewer, id).await?;
+                format!("/runs/{id}")
+            }
+            ["runs", id, answer @ ("approve" | "reject")] => {
+                let comment = fields.get("comment").map(str::to_owned);
+                state.answer_run(viewer, id, *answer == "approve", comment).await?;
                 format!("/runs/{id}")
             }
             ["dead", "redrive"] => {

@@ -38,6 +38,14 @@ pub(super) async fn overview(state: &State, admitted: &Admitted) -> Result<Page,
         @if let Some(fault) = &overview.rules_fault {
             div class="notice bad" role="alert" { b { "The rule files are wrong; the last good rules are in force." } pre tabindex="0" { (fault) } }
         }
+        @for breaker in state.breakers().iter().filter(|breaker| breaker.breaker != "closed") {
+            div class="notice bad" role="alert" {
+                b { (breaker.target) " is not asked at the moment" } " (" (breaker.breaker) ")"
+                @if let Some(reason) = &breaker.reason { ": " (reason) }
+                ". " (breaker.waiting) " runs wait for it"
+                @if let Some(seconds) = breaker.tries_in { "; it is tried again in " (seconds) " s" } "."
+            }
+        }
         ul class="tiles" {
             @for (path, count, name) in tiles { li { a href=(path) { b { (count) } (name) } } }
         }
@@ -196,8 +204,8 @@ pub(super) fn link(url: &str) -> Markup {
 }
 
 /// The entry points.
-pub(super) fn sources(state: &State) -> Page {
-    let sources = state.sources();
+pub(super) async fn sources(state: &State) -> Result<Page, Failure> {
+    let sources = state.sources().await?;
     let hidden = state.hidden();
     let body = html! {
         h1 { "Sources" }
@@ -210,6 +218,7 @@ pub(super) fn sources(state: &State) -> Page {
                     @for secret in &source.secrets {
                         dt { "Secret" } dd { (secret.name) @if secret.rotating { " " (badge("waiting")) span class="sub" { " an older value is still accepted" } } }
                     }
+                    @if let Some(rotation) = &source.rotation { dt { "In use" } dd { (rotation) } }
                     dt { "Last" } dd { a href={ "/deliveries?source=" (source.name) } { "its deliveries" } }
                 }
                 details id={ "source-" (source.name) } { summary { "Settings" } (json(&source.settings.0)) }
@@ -221,7 +230,7 @@ pub(super) fn sources(state: &State) -> Page {
             p { "Values of fields whose names contain: " @for word in &hidden.fields { code { (word) } " " } }
         }
     };
-    Page { title: "Sources".to_owned(), section: "/sources", live: false, body }
+    Ok(Page { title: "Sources".to_owned(), section: "/sources", live: false, body })
 }
 
 /// Who asked for what.

@@ -9,7 +9,7 @@ pub mod approval;
 mod attempt;
 mod execute;
 mod fresh;
-mod gate;
+pub mod gate;
 mod hurry;
 mod key;
 mod leases;

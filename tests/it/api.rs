@@ -2,4 +2,5 @@
 
 mod acts;
 mod reading;
+mod remote;
 pub mod world;
