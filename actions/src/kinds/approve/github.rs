@@ -107,10 +107,12 @@ impl Asked {
             // Only what was written after the question, by a person, and not edited since.
             let newer = comment.get("id").and_then(Value::as_u64).is_some_and(|id| id > posted.id);
             let untouched = text(&comment, "/updated_at") == text(&comment, "/created_at");
-            if newer && untouched && text(&comment, "/user/type") != "Bot" {
-                if let Some((approved, more)) = command(&text(&comment, "/body"), run) {
-                    said.push((text(&comment, "/user/login"), approved, more));
-                }
+            if newer
+                && untouched
+                && text(&comment, "/user/type") != "Bot"
+                && let Some((approved, more)) = command(&text(&comment, "/body"), run)
+            {
+                said.push((text(&comment, "/user/login"), approved, more));
             }
         }
         if let (Some(number), Some(sha)) = (self.number, &self.sha) {
