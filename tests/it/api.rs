@@ -1,6 +1,7 @@
 //! The interface over HTTP, against the real command: what can be seen, what can be asked for, and who may.
 
 mod acts;
+mod described;
 mod reading;
 mod remote;
 pub mod world;
