@@ -146,7 +146,9 @@ impl<'o, W: Write> Screen<'o, W> {
         self.line(&format!("  {declic} deliveries show {} --config {config}", verdict.delivery));
         self.line(&format!("  {declic} runs list --config {config}"));
         self.line(&format!("  {declic} check {}", settings.with_file_name("rules.yaml").display()));
-        self.line(&format!("  http://{address}/readyz    http://{address}/metrics"));
+        self.line(&format!(
+            "  http://{address}/    the console, with what just happened; http://{address}/readyz, http://{address}/metrics"
+        ));
     }
 }
 
