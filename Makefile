@@ -38,8 +38,8 @@ packages: ## Install the pinned npm and PyPI packages that tests check against
 crash: ## Kill the real process N times and count effects (make crash N=1000)
 	DECLIC_CRASH_RUNS=$(N) $(CARGO) test --test it crash -- --nocapture
 
-fuzz: ## Fuzz the rule language, FUZZ_SECONDS (120) for each of four targets; needs cargo-fuzz (cargo install cargo-fuzz)
-	@cd fuzz && for target in yaml expression glob template; do \
+fuzz: ## Fuzz the rule language and unproved requests, FUZZ_SECONDS (120) for each of seven targets; needs cargo-fuzz (cargo install cargo-fuzz)
+	@cd fuzz && for target in yaml expression glob template signature token form; do \
 	  mkdir -p "$(FUZZ_FOUND)/$$target" && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target "$(FUZZ_FOUND)/$$target" corpus/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=5 -rss_limit_mb=1024 || exit 1; done
 

@@ -15,6 +15,10 @@ use declic::rules::yaml::{Content, Limits, Node, read};
 use declic::rules::{registry, shapes};
 use serde_json::Value;
 
+mod requests;
+
+pub use requests::{accepts, form, signature, token};
+
 /// The YAML reader, and the checker behind it: never a panic, spans that lie in the text, faults that can be shown.
 pub fn yaml(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
