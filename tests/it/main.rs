@@ -42,6 +42,7 @@ mod send;
 mod senders;
 mod serve;
 mod settings;
+mod shipped;
 mod stand_ins;
 mod store_care;
 mod support;
