@@ -21,6 +21,8 @@ use crate::support::client::{Client, Reply};
 
 const SLACK_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 const SHOP_SECRET: &str = "the shop's secret";
+const PHONE_SECRET: &str = "12345";
+const PHONE_URL: &str = "https://declic.example.dev/hooks/phone";
 const BASIC: &str = "dialogflow:a password";
 
 /// What the rules ask: takes as long and answers what it was told.
@@ -46,7 +48,9 @@ impl Api for Target {
         let takes = *self.takes.lock().unwrap();
         tokio::time::sleep(takes).await;
         let (status, body) = self.answers.lock().unwrap().clone().unwrap_or((200, json!({ "state": "sent", "items": 3 })));
-        Answer::json(status, &body)
+        let answer = Answer::json(status, &body);
+        // Later than anybody waits.
+        if status == 503 { answer.with_header("retry-after", "3") } else { answer }
     }
 
     fn refuse(&self, status: u16, message: &str) -> Answer {
@@ -78,11 +82,13 @@ secrets:
   shop_hook: {{ from: env, name: SHOP }}
   basic: {{ from: env, name: BASIC }}
   orders_token: {{ from: env, name: SHOP }}
+  phone_token: {{ from: env, name: PHONE }}
   bot: {{ from: env, name: BOT }}
 sources:
   support_es: {{ type: dialogflow-es, path: /fulfill/es, auth: {{ basic: basic }}, deadline: 2s }}
   support_cx: {{ type: dialogflow-cx, path: /fulfill/cx, auth: {{ basic: basic }}, deadline: 2s }}
   slack_acme: {{ type: slack, path: /hooks/slack, signing-secret: signing }}
+  phone: {{ type: twilio, path: /hooks/phone, secret: phone_token, public-url: "{PHONE_URL}" }}
   shop: {{ type: webhook, path: /hooks/shop, auth: {{ hmac: {{ secret: shop_hook, header: X-Shop-Signature, algorithm: sha256 }} }}, deadline: 2s }}
 connections:
   orders_api: {{ type: http, base-url: "http://{target}", methods: [GET, POST] }}
@@ -120,6 +126,7 @@ impl Service {
             ("SIGNING", SLACK_SECRET),
             ("SHOP", SHOP_SECRET),
             ("BASIC", BASIC),
+            ("PHONE", PHONE_SECRET),
             ("BOT", crate::support::slack::TOKEN),
         ]);
         let loaded =
@@ -204,6 +211,18 @@ impl Service {
             ("x-slack-signature", signature),
         ];
         self.post("/hooks/slack", &headers, form).await
+    }
+
+    /// As Twilio would send a message: its signature is over the address it was told, and the fields in order.
+    pub async fn text_message(&self, from: &str, body: &str) -> Reply {
+        let id = ulid::Ulid::new().to_string();
+        let fields = [("Body", body), ("From", from), ("MessageSid", id.as_str())];
+        let signed: String = fields.iter().fold(PHONE_URL.to_owned(), |signed, (name, value)| format!("{signed}{name}{value}"));
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, PHONE_SECRET.as_bytes());
+        let signature = base64::engine::general_purpose::STANDARD.encode(aws_lc_rs::hmac::sign(&key, signed.as_bytes()));
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        let headers = [("content-type", "application/x-www-form-urlencoded".to_owned()), ("x-twilio-signature", signature)];
+        self.post("/hooks/phone", &headers, form).await
     }
 
     /// As the shop would.
