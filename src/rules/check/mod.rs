@@ -4,6 +4,7 @@
 //! this could have found.
 
 mod advice;
+mod call;
 mod cases;
 mod file;
 pub mod keys;
@@ -177,7 +178,13 @@ impl Checker<'_> {
 
     /// A length of time.
     fn duration(&mut self, node: &Node, name: &str) -> Option<std::time::Duration> {
-        self.literal(node, &Type::Duration, name)?.as_str().and_then(yaml::duration)
+        let found = self.literal(node, &Type::Duration, name)?.as_str().and_then(yaml::duration)?;
+        if found.is_zero() {
+            let message = format!("`{name}` leaves no time at all");
+            self.faults.error("type", node.span.clone(), message, Some("such as 30s, 5m, 2h".to_owned()));
+            return None;
+        }
+        Some(found)
     }
 
     /// A scalar without `${{ }}` of that type.

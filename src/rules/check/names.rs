@@ -84,9 +84,10 @@ impl Checker<'_> {
     }
 
     /// A Slack action on a BigQuery connection is a mistake that only the names can show.
-    pub fn partner_fits(&mut self, uses: &str, with: &Node) {
-        let Some(offer) = self.ground.offer else { return };
-        let Some(wanted) = registry::kind_of_partner(uses) else { return };
+    pub fn partner_fits(&mut self, uses: &str, with: &Node) -> bool {
+        let Some(offer) = self.ground.offer else { return true };
+        let Some(wanted) = registry::kind_of_partner(uses) else { return true };
+        let mut fits = true;
         for (key, offered) in [("target", &offer.targets), ("connection", &offer.connections)] {
             let Some(entry) = with.get(key) else { continue };
             let name = entry.value.scalar().map_or("", |scalar| scalar.text.as_str());
@@ -94,8 +95,10 @@ impl Checker<'_> {
             if let Some(kind) = kind.filter(|kind| *kind != wanted) {
                 let message = format!("`{uses}` needs a {key} of type `{wanted}`, `{name}` is one of type `{kind}`");
                 self.faults.error("name", entry.value.span.clone(), message, None);
+                fits = false;
             }
         }
+        fits
     }
 
     /// May this repository's rules use that action?

@@ -251,9 +251,13 @@ impl Checker<'_> {
             }
         }
         if let Some(entry) = entry {
-            self.partner_fits(spec.name, &entry.value);
+            whole &= self.partner_fits(spec.name, &entry.value);
         }
-        (whole.then(|| folded_object(fields)), response)
+        let with = whole.then(|| folded_object(fields));
+        if let Some(with) = &with {
+            self.call_fits(spec, entry.map(|entry| &entry.value), with, step);
+        }
+        (with, response)
     }
 }
 
