@@ -116,6 +116,9 @@ fn event_section(page: &mut String, event: &EventSpec) {
             page.push_str("`body:` declares its content, which becomes `event.body`; what does not fit does not match.\n\n")
         }
     }
+    if registry::can_be_own(event) {
+        page.push_str("`own-events: true` lets in what Declic itself did, too.\n\n");
+    }
     if !event.filters.is_empty() {
         page.push_str("| filter | looks at | |\n|---|---|---|\n");
         for filter in event.filters {

@@ -94,6 +94,9 @@ pub struct Origin {
     /// Trace id of the delivery: 32 hexadecimal digits.
     #[serde(default)]
     pub trace: Option<String>,
+    /// How many effects of ours led to the event, one after the other, as far as they could carry it.
+    #[serde(default)]
+    pub hops: u32,
     /// Address of the run in the console, for links back.
     pub run_url: Option<String>,
 }

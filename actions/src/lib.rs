@@ -7,6 +7,7 @@ mod cloud_run;
 pub mod github;
 mod given;
 pub mod google;
+pub mod hops;
 pub mod http;
 pub mod kinds;
 mod registry;

@@ -123,6 +123,12 @@ fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut
     if let Some(source) = &trigger.source {
         checks.push(Check::new(true, format!("source: {source}"), ""));
     }
+    if event.is_own() {
+        checks.push(own(trigger));
+        if !trigger.own_events {
+            return Verdict::NotMatched;
+        }
+    }
     if let Some(check) = deletion(rule, event) {
         checks.push(check);
         return Verdict::NotMatched;
@@ -172,6 +178,16 @@ fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut
             if holds { Verdict::Matched } else { Verdict::Denied }
         }
     }
+}
+
+/// What we did ourselves starts a rule only where it says so.
+fn own(trigger: &Trigger) -> Check {
+    let found = "it carries the mark of an effect of Declic";
+    if trigger.own_events {
+        return Check::new(true, "own-events: true", found);
+    }
+    let hint = Some(format!("`own-events: true` under `{}` lets it in", trigger.event));
+    Check { hint, ..Check::new(false, "own event", found) }
 }
 
 /// A ref that was deleted has nothing to act on, unless the rule asks for deletions in so many words.

@@ -59,6 +59,8 @@ pub struct Trigger {
     pub source: Option<String>,
     /// Filters, in the registry's order; all must hold.
     pub filters: Vec<Filter>,
+    /// `own-events: true`: effects of ours start it too.
+    pub own_events: bool,
     /// Declared shapes of `params:`, `args:` or `body:`: the event must fit, or the rule does not match.
     pub shapes: Vec<(String, crate::rules::types::Type)>,
     /// `args:` of a command, in the order in which they stand behind it.

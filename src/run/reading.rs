@@ -70,6 +70,7 @@ pub fn origin(run: &RunRecord, event: &Event, label: &StepLabel, place: Place, t
         actor: event.actor.get("login").or_else(|| at("/user/id")).and_then(Value::as_str).map(str::to_owned),
         comment: at("/comment_id").and_then(Value::as_u64),
         trace: Some(trace.to_owned()),
+        hops: event.hops(),
         run_url: public_url.map(|url| format!("{url}/runs/{}", run.id)),
     }
 }

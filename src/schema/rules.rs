@@ -152,6 +152,10 @@ fn trigger(event: &EventSpec) -> Value {
     let mut properties: Map<String, Value> =
         event.filters.iter().map(|one| (one.name.to_owned(), described(filter(event, one), one.summary))).collect();
     properties.insert("source".to_owned(), json!({ "type": "string", "description": "Entry of `sources:` that it comes from." }));
+    if registry::can_be_own(event) {
+        let summary = "`true`: what Declic itself did starts it too";
+        properties.insert("own-events".to_owned(), json!({ "type": "boolean", "description": summary }));
+    }
     let mut required = Vec::new();
     if !event.github {
         required.push("source");

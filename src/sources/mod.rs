@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use declic_actions::action::Answer as PersonAnswer;
+use declic_actions::hops;
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 
-use crate::event::Event;
+use crate::event::{self, Event};
 use crate::inbound::Inbound;
 use crate::journal::record::Delivery;
 use crate::settings::SourceSettings;
@@ -244,16 +245,25 @@ fn media_type(content_type: &str) -> Cow<'_, str> {
 /// The `delivery` context.
 /// Completes an event that was read before its delivery was journaled.
 pub fn journaled(event: Event, delivery: &Delivery) -> Event {
-    Event { delivery: delivery_context(delivery), ..event }
+    let mut context = delivery_context(delivery);
+    if let (Value::Object(context), Value::Object(lineage)) = (&mut context, event.delivery) {
+        context.extend(lineage);
+    }
+    Event { delivery: context, ..event }
 }
 
 fn delivery_context(delivery: &Delivery) -> Value {
-    json!({
+    let mut context = json!({
         "id": delivery.id,
         "source": delivery.content.source,
         "received_at": delivery.content.received_at.rfc3339(),
         "replay": delivery.replay,
-    })
+    });
+    // GitHub's deliveries carry theirs in the body.
+    if let Some(hops) = kept(delivery, hops::HEADER).and_then(|text| text.parse::<u32>().ok()).filter(|hops| *hops > 0) {
+        context[event::HOPS] = hops.into();
+    }
+    context
 }
 
 /// A kept header of a delivery.

@@ -29,6 +29,7 @@ mod journal;
 mod kinds;
 mod latest;
 mod listings;
+mod loops;
 mod matching;
 mod output;
 mod push_decisions;

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given;
+use crate::hops;
 use crate::kinds::github;
 
 /// GitHub takes 65,536 characters, markers included.
@@ -119,7 +120,7 @@ impl Action for GithubComment {
             Some(number) => Place::Issue(number),
             None => Place::Commit(github::sha(&call)?),
         };
-        let marker = format!("<!-- declic:call:{} -->", call.key);
+        let marker = hops::comment(&call.key);
         let sticky = given.optional_text("sticky")?.map(|name| {
             // Hashed, because a name can hold what would end the comment.
             let hash = hex::encode(Sha256::digest(name.as_bytes()));

@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
+use crate::hops;
 use crate::kinds::github;
 
 const STATES: &[&str] = &["queued", "in_progress", "success", "failure", "error", "inactive"];
 /// GitHub takes no more.
 const LONGEST_DESCRIPTION: usize = 140;
-/// The key in a deployment's payload that holds the run.
-const MARKER: &str = "declic_run";
 
 /// The action.
 pub struct GithubDeployment;
@@ -87,7 +86,7 @@ impl Plan {
 
     /// GitHub gives the payload back as it was sent, or as text that holds it.
     fn is_of_run(&self, deployment: &Value) -> bool {
-        let run = |payload: &Value| payload.get(MARKER).and_then(Value::as_str) == Some(self.run.as_str());
+        let run = |payload: &Value| payload.get(hops::RUN).and_then(Value::as_str) == Some(self.run.as_str());
         match deployment.get("payload") {
             Some(Value::String(text)) => serde_json::from_str(text).is_ok_and(|payload| run(&payload)),
             Some(payload) => run(payload),
@@ -104,7 +103,7 @@ impl Plan {
             "required_contexts": [],
             "environment": self.environment,
             "transient_environment": self.transient,
-            "payload": { MARKER: self.run },
+            "payload": { hops::RUN: self.run },
         });
         if let (Some(body), Some(description)) = (body.as_object_mut(), &self.description) {
             body.insert("description".into(), description.clone().into());

@@ -8,14 +8,13 @@ use serde_json::{Map, Value, json};
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
+use crate::hops;
 use crate::kinds::github;
 
-/// GitHub takes ten properties, and one is ours.
-const MOST_PROPERTIES: usize = 9;
+/// GitHub takes ten properties, and two are ours.
+const MOST_PROPERTIES: usize = 8;
 const LONGEST_TYPE: usize = 100;
 const LARGEST_PAYLOAD: usize = 60_000;
-/// Property by which a workflow can tell that it has seen an event.
-const KEY: &str = "declic_key";
 
 /// The action.
 pub struct GithubRepositoryDispatch;
@@ -29,7 +28,7 @@ static SPEC: Spec = Spec {
         Field {
             name: "payload",
             shape: "{ \"*\": any }?",
-            summary: "Read in a workflow as `github.event.client_payload`; at most nine properties",
+            summary: "Read in a workflow as `github.event.client_payload`; at most eight properties",
         },
     ],
     outputs: &[],
@@ -60,13 +59,15 @@ impl Action for GithubRepositoryDispatch {
             return Err(invalid(format!("`with.event-type` is longer than {LONGEST_TYPE} characters")));
         }
         let mut payload = given.optional_object("payload")?.cloned().unwrap_or_default();
-        payload.shift_remove(KEY);
+        payload.shift_remove(hops::KEY);
+        payload.shift_remove(hops::HOPS);
         if payload.len() > MOST_PROPERTIES {
             return Err(invalid(format!(
                 "`with.payload` has at most {MOST_PROPERTIES} properties; put the others into one of them"
             )));
         }
-        payload.insert(KEY.into(), call.key.clone().into());
+        payload.insert(hops::KEY.into(), call.key.clone().into());
+        payload.insert(hops::HOPS.into(), hops::next(&call)?.into());
         if Value::Object(payload.clone()).to_string().len() > LARGEST_PAYLOAD {
             return Err(invalid(format!("`with.payload` is longer than {LARGEST_PAYLOAD} bytes")));
         }

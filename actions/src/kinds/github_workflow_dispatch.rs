@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
+use crate::hops;
 use crate::kinds::{github, google};
 
 /// GitHub takes no more inputs.
@@ -32,6 +33,11 @@ static SPEC: Spec = Spec {
             name: "key-input",
             shape: "string?",
             summary: "Input that gets the call's key. If the workflow shows it in its `run-name`, the run is found again after a crash",
+        },
+        Field {
+            name: "count-hops",
+            shape: "bool?",
+            summary: "Fills the input `declic_hops`, which the workflow must declare: how many dispatches led to this one",
         },
     ],
     outputs: &[
@@ -76,6 +82,10 @@ impl Action for GithubWorkflowDispatch {
         let key_input = given.optional_text("key-input")?.filter(|name| !name.is_empty());
         if let Some(name) = key_input {
             inputs.insert(name.to_owned(), call.key.clone().into());
+        }
+        let hops = hops::next(&call)?;
+        if given.flag("count-hops")? {
+            inputs.insert(hops::HOPS.to_owned(), hops.to_string().into());
         }
         if inputs.len() > MOST_INPUTS {
             return Err(invalid(format!("a workflow takes at most {MOST_INPUTS} inputs")));

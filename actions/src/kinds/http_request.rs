@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, invalid};
+use crate::hops;
 use crate::http::{HttpError, Method, Request, Response, shown_url};
 use crate::kinds::address;
 use crate::kinds::auth::Auth;
@@ -87,6 +88,8 @@ impl Action for HttpRequest {
         if !headers.iter().any(|(name, _)| name == "idempotency-key") {
             headers.push(("idempotency-key".into(), call.key.clone()));
         }
+        headers.retain(|(name, _)| name != hops::HEADER);
+        headers.push((hops::HEADER.into(), hops::next(&call)?.to_string()));
         let plan = Plan {
             method: method.to_owned(),
             headers,

@@ -58,6 +58,7 @@ fn everything() -> Origin {
         actor: Some("octocat".to_owned()),
         comment: Some(1),
         trace: None,
+        hops: 0,
         run_url: None,
     }
 }

@@ -68,6 +68,7 @@ impl Checker<'_> {
             let help = "name the entry of `sources:` that it comes from".to_owned();
             self.faults.error("missing", entry.span.clone(), format!("`{}` needs `source`", spec.name), Some(help));
         }
+        let own_events = find("own-events").and_then(|entry| self.flag(&entry.value, "own-events"));
         let mut filters = Vec::new();
         for filter in spec.filters {
             match find(filter.name) {
@@ -83,6 +84,7 @@ impl Checker<'_> {
             event: spec.name,
             source: heard.source.clone(),
             filters,
+            own_events: own_events.unwrap_or(false),
             shapes: shapes.into_iter().collect(),
             arguments,
         });
@@ -225,6 +227,9 @@ fn made(filter: &FilterSpec, test: FilterTest) -> Filter {
 pub fn keys_of(spec: &EventSpec) -> Vec<&'static str> {
     let mut known: Vec<&'static str> = spec.filters.iter().map(|filter| filter.name).collect();
     known.push("source");
+    if registry::can_be_own(spec) {
+        known.push("own-events");
+    }
     if spec.declares == Declares::Command {
         known.push("command");
     }

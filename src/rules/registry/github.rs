@@ -79,6 +79,25 @@ pub fn open_to_strangers(spec: &EventSpec) -> bool {
     is_general(spec) && spec.name.strip_prefix("github.").is_some_and(|event_type| !TRUSTED.contains(&event_type))
 }
 
+/// Types that carry a mark if an effect of ours caused them.
+const MARKED: &[&str] = &[
+    "command",
+    "commit_comment",
+    "deployment",
+    "deployment_status",
+    "discussion_comment",
+    "issue_comment",
+    "pull_request_review",
+    "pull_request_review_comment",
+    "repository_dispatch",
+    "workflow_dispatch",
+];
+
+/// Can the event be told as our own, so that `own-events:` makes a difference?
+pub fn can_be_own(spec: &EventSpec) -> bool {
+    spec.github && spec.name.strip_prefix("github.").is_some_and(|event_type| MARKED.contains(&event_type))
+}
+
 /// Does the event name a repository? Events of an organisation or an App do not, or not always.
 pub fn repository_of(spec: &EventSpec) -> Presence {
     if !spec.github {

@@ -12,7 +12,7 @@ mod events;
 mod github;
 
 pub use events::{ACTOR, DELIVERY, EVENTS, FAILURE, REPOSITORY};
-pub use github::{GENERAL, is_general, names_actor, open_to_strangers, repository_of};
+pub use github::{GENERAL, can_be_own, is_general, names_actor, open_to_strangers, repository_of};
 
 /// The list entry of an event: everything that checker, schema, reference and tests know of it.
 #[derive(Debug)]

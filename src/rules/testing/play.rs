@@ -264,6 +264,7 @@ impl Player<'_> {
                 comment: self.event.event.get("comment_id").and_then(Value::as_u64),
                 actor: text(&self.event.actor, "login"),
                 trace: None,
+                hops: 0,
                 run_url: None,
             },
         };

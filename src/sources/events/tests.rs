@@ -304,3 +304,14 @@ fn a_cloud_event_reads_the_same_in_every_mode() {
     assert_eq!(read(cloudevents::decode, &stored(&batch, json!([envelope]).to_string().as_bytes()))["body"][0]["id"], "A1");
     refused(cloudevents::decode, &stored(&content_type, br#"{"id":"A1"}"#), "`source`");
 }
+
+#[test]
+fn a_webhook_brings_the_count_of_hops_outside_what_rules_can_name() {
+    let hops = |header: &str| {
+        let content = stored(&[("content-type", "application/json"), ("declic-hops", header)], b"{}");
+        let delivery = crate::journal::record::Delivery { id: "d1".to_owned(), content, replay: false };
+        super::event(webhook::decode, &delivery, false).expect("it is read").expect("it is an event").hops()
+    };
+    assert_eq!([hops("4"), hops("0"), hops("-1"), hops("many"), hops("99999999999")], [4, 0, 0, 0, 0]);
+    assert!(!registry::DELIVERY.iter().any(|field| [crate::event::HOPS, crate::event::OWN].contains(&field.name)));
+}

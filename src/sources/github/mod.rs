@@ -21,6 +21,7 @@ use crate::verify::{Refusal, Scheme, Verified};
 mod command;
 pub mod context;
 mod general;
+mod lineage;
 mod object;
 mod pull_request;
 pub mod push;
@@ -151,7 +152,7 @@ impl Source for GitHub {
         let delivery_id = opaque_id(inbound.header("x-github-delivery").unwrap_or_default())?;
         let body = form::json_of(&inbound.body, form, "payload").map_err(Refusal::malformed)?;
         let decoded = check_shape(&event_type, &body)?;
-        let event = decoded.map(|(kind, contexts)| Box::new(made(kind, contexts, &self.entry.name)));
+        let event = decoded.map(|(kind, contexts)| Box::new(made(kind, contexts, &self.entry.name, &body)));
         Ok(Identity { delivery_id, event_type, event })
     }
 
@@ -198,10 +199,18 @@ pub fn event(delivery: &Delivery, payload: bool) -> Result<Option<Event>, String
     if payload {
         contexts.event.insert("payload".to_owned(), json::parse(&body).map_err(|flaw| flaw.to_string())?);
     }
-    Ok(Some(journaled(made(kind, contexts, &delivery.content.source), delivery)))
+    Ok(Some(journaled(made(kind, contexts, &delivery.content.source, &body), delivery)))
 }
 
-fn made(kind: &str, contexts: Contexts, source: &str) -> Event {
+/// The `delivery` context holds only what the body says of it, until the delivery is journaled.
+fn made(kind: &str, contexts: Contexts, source: &str, body: &[u8]) -> Event {
     let Contexts { event, repo, actor } = contexts;
-    Event { kind: kind.to_owned(), source: source.to_owned(), event: Value::Object(event), repo, actor, delivery: Value::Null }
+    Event {
+        kind: kind.to_owned(),
+        source: source.to_owned(),
+        event: Value::Object(event),
+        repo,
+        actor,
+        delivery: lineage::read(kind, body),
+    }
 }

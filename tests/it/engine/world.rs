@@ -268,6 +268,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
             event: "test.event",
             source: None,
             filters: Vec::new(),
+            own_events: false,
             shapes: Vec::new(),
             arguments: Vec::new(),
         }],

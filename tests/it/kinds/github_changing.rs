@@ -117,6 +117,8 @@ async fn a_workflow_is_started_once_and_its_run_is_told() {
         assert_eq!(code(&actor.run("github/workflow-dispatch", "d3-w-1", with).await), expected);
     }
     assert!(actor.prepare("github/workflow-dispatch", "d4", json!({ "workflow": "../x", "ref": "main" })).is_err());
+    let counted = json!({ "workflow": "release.yml", "ref": "main", "count-hops": true });
+    assert_eq!(actor.prepare("github/workflow-dispatch", "d5", counted).unwrap().plan["inputs"], json!({ "declic_hops": "1" }));
 }
 
 #[tokio::test]
@@ -126,7 +128,7 @@ async fn an_event_for_workflows_carries_the_calls_key() {
     actor.run("github/repository-dispatch", "d1-r-1", with).await.unwrap();
     let sent = &actor.world.github.dispatches(REPOSITORY)[0];
     assert_eq!(sent["event_type"], "staging-deployed");
-    assert_eq!(sent["client_payload"], json!({ "service": "api", "declic_key": "d1-r-1" }));
+    assert_eq!(sent["client_payload"], json!({ "service": "api", "declic_key": "d1-r-1", "declic_hops": 1 }));
     let many: serde_json::Map<String, Value> = (0..10).map(|number| (number.to_string(), json!(1))).collect();
     for with in [json!({ "event-type": "x".repeat(101) }), json!({ "event-type": "x", "payload": many })] {
         assert!(actor.prepare("github/repository-dispatch", "d1-r-2", with).is_err());

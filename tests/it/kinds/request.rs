@@ -205,3 +205,20 @@ async fn every_request_out_carries_the_trace_of_the_delivery() {
     let last = actor.world.github.ledger.requests().pop().unwrap();
     assert!(last.headers.iter().all(|(name, _)| name != "traceparent"), "no trace, no header");
 }
+
+#[tokio::test]
+async fn a_request_carries_the_count_of_hops_and_the_sixth_in_a_row_is_refused() {
+    let (_echo, mut actor) = caller(json!({})).await;
+    for (hops, carried) in [(0, "1"), (4, "5")] {
+        actor.origin.hops = hops;
+        let forged = json!({ "headers": { "Declic-Hops": "0" } });
+        let outcome = actor.run(KIND, "d1-h-1", params(forged)).await.unwrap();
+        let headers = outcome.outputs["body"]["headers"].as_array().unwrap().clone();
+        let sent: Vec<&Value> = headers.iter().filter(|pair| pair[0] == "declic-hops").map(|pair| &pair[1]).collect();
+        assert_eq!(sent, [carried], "what the rule writes there does not count");
+    }
+    for hops in [5, u32::MAX] {
+        actor.origin.hops = hops;
+        assert_eq!(actor.prepare(KIND, "d1-h-2", params(json!({}))).unwrap_err().code, "loop");
+    }
+}

@@ -65,12 +65,17 @@ impl Scene {
         payload["head_commit"]["id"] = json!(push.after);
         payload["commits"] = json!([payload["head_commit"].clone()]);
         payload["repository"]["full_name"] = json!(REPOSITORY);
+        self.deliver("push", push.guid, &payload).await
+    }
+
+    /// Signs any event of GitHub's and sends it. Answers our id of the delivery.
+    pub async fn deliver(&self, event: &str, guid: &str, payload: &Value) -> String {
         let body = payload.to_string().into_bytes();
         let signature = signature(WEBHOOK_SECRET, &body);
         let headers = [
             ("content-type", "application/json"),
-            ("x-github-event", "push"),
-            ("x-github-delivery", push.guid),
+            ("x-github-event", event),
+            ("x-github-delivery", guid),
             ("x-hub-signature-256", signature.as_str()),
         ];
         let url = format!("http://{}/hooks/github", self.service.address);

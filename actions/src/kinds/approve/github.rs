@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Plan;
 use crate::action::{Answer, Call, Context, Failure, Intent, Why};
 use crate::given::{self, invalid};
+use crate::hops;
 use crate::kinds::github::{identity, json, repository, sha};
 
 /// A hundred a page; what comes behind so many comments is not read.
@@ -191,7 +192,7 @@ impl Asked {
 }
 
 fn marker(intent: &Intent) -> String {
-    format!("<!-- declic:call:{} -->", intent.call.key)
+    hops::comment(&intent.call.key)
 }
 
 fn how(run: &str) -> String {
