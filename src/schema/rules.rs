@@ -84,6 +84,7 @@ fn rule_key(key: &str) -> Option<Value> {
     Some(match key {
         "description" => described(text(), "What the rule is for, for people."),
         "enabled" => described(json!({ "type": "boolean" }), "`false` switches it off; it stays checked and explained."),
+        "dry-run" => described(json!({ "type": "boolean" }), "`true`: its runs are rendered and recorded, and do nothing."),
         "on" => on(),
         "if" => condition("One expression, true or false, without ${{ }}."),
         "allow" => described(
