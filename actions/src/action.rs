@@ -14,7 +14,7 @@ use crate::http::Http;
 use crate::secret::Secret;
 
 /// One parameter or output. `shape` is written in the shape language of rule files (`string`, `int?`, `a|b`, `[T]`,
-/// `{ k: T }`, `{ "*": T }`, and the positions `target`, `connection`, `duration`, `secret`, `markdown`, `mrkdwn`, `plain`, `url-path`).
+/// `{ k: T }`, `{ "*": T }`, and the positions `target`, `connection`, `duration`, `secret`, `markdown`, `mrkdwn`, `post`, `plain`, `url-path`).
 #[derive(Debug, Clone, Copy)]
 pub struct Field {
     /// The key in `with:` or in `outputs`.

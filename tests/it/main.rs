@@ -16,6 +16,7 @@ mod doors;
 mod editors;
 mod egress;
 mod engine;
+mod escaping;
 mod every_source;
 mod examples;
 mod expression_checks;

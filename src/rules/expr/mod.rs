@@ -26,7 +26,7 @@ use serde_json::Value;
 use crate::rules::types::Type;
 
 pub(crate) use datum::text_of;
-pub use escape::{escape_markdown, escape_mrkdwn, escape_url_path};
+pub use escape::{escape_markdown, escape_mrkdwn, escape_post, escape_url_path};
 pub(crate) use explain::near_miss;
 pub use show::show;
 

@@ -115,7 +115,7 @@ fn escaping(escape: Escape, given: &Type) -> Option<Escape> {
     let needed = match escape {
         Escape::Plain => false,
         Escape::UrlPath => true,
-        Escape::Markdown => given.tainted(),
+        Escape::Markdown | Escape::Post => given.tainted(),
         Escape::Mrkdwn => given.tainted() || given.is_stringlike() && !matches!(given, Type::Enum(_)),
     };
     needed.then_some(escape)

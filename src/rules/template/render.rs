@@ -3,7 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::Part;
-use crate::rules::expr::{Environment, EvaluationError, Expression, escape_markdown, escape_mrkdwn, escape_url_path, text_of};
+use crate::rules::expr::{
+    Environment, EvaluationError, Expression, escape_markdown, escape_mrkdwn, escape_post, escape_url_path, text_of,
+};
 use crate::rules::types::{Escape, Type, kind};
 
 /// One expression for a position of a type.
@@ -87,6 +89,7 @@ fn escaped(text: &str, escape: Option<Escape>) -> Result<String, String> {
         None | Some(Escape::Plain) => Ok(text.to_owned()),
         Some(Escape::Markdown) => Ok(escape_markdown(text)),
         Some(Escape::Mrkdwn) => Ok(escape_mrkdwn(text)),
+        Some(Escape::Post) => Ok(escape_post(text)),
         // `/orders/` + "" would be another address than any order's.
         Some(Escape::UrlPath) if text.is_empty() => Err("is empty, and that would make it another address".to_owned()),
         Some(Escape::UrlPath) => Ok(escape_url_path(text)),

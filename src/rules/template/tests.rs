@@ -100,8 +100,8 @@ fn an_outsiders_markdown_is_defused_and_the_authors_is_not() {
     check("Fix a_b & c", "Fix a_b & c");
     check("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;");
     check("thanks @mona and @acme/admins", "thanks @\u{200b}mona and @\u{200b}acme/admins");
-    check("![x](https://evil.test/p.png)", "!&#91;x](https://evil.test/p.png)");
-    check("\\[x](y)", "\\&#91;x](y)");
+    check("![x](https://evil.test/p.png)", "!&#91;x&#93;(https://evil.test/p.png)");
+    check("\\[x](y)", "\\&#91;x&#93;(y)");
     check("&#64;mona &lt;", "&amp;#\u{200b}64;mona &amp;lt;");
     check("fixes #12", "fixes #\u{200b}12");
     check("a `b` c", "a `b` c");

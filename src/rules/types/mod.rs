@@ -1,7 +1,7 @@
 //! Types of the rule language, and the shape notation they are written in.
 //!
 //! A shape is `string int double bool any null`, `text` (a string that an outsider can choose), `a|b` (one of these words), `[T]`, `{ k: T, k?: T }`,
-//! `{ "*": T }`, `T?`, `[T]|U` or `{ … }|U` (a structure, or a plain value in its place), or a position of a parameter: `duration timestamp secret target connection markdown mrkdwn plain url-path`.
+//! `{ "*": T }`, `T?`, `[T]|U` or `{ … }|U` (a structure, or a plain value in its place), or a position of a parameter: `duration timestamp secret target connection markdown mrkdwn post plain url-path`.
 //! An enumeration of a single word is written in quotes: `"open"`.
 
 mod accept;
@@ -67,6 +67,8 @@ pub enum Escape {
     Markdown,
     /// Slack: `& < >`, so no `<!channel>`.
     Mrkdwn,
+    /// X: plain text in which no `@name` tells anybody.
+    Post,
     /// As it is, but known to be shown as plain text.
     Plain,
     /// Percent-encoded as one path segment.

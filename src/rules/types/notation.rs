@@ -21,7 +21,7 @@ pub struct ShapeFault {
     pub help: Option<String>,
 }
 
-const NAMED: [(&str, Type); 16] = [
+const NAMED: [(&str, Type); 17] = [
     ("any", Type::Any),
     ("null", Type::Null),
     ("bool", Type::Bool),
@@ -36,6 +36,7 @@ const NAMED: [(&str, Type); 16] = [
     ("connection", Type::Connection),
     ("markdown", Type::Escaped(Escape::Markdown)),
     ("mrkdwn", Type::Escaped(Escape::Mrkdwn)),
+    ("post", Type::Escaped(Escape::Post)),
     ("plain", Type::Escaped(Escape::Plain)),
     ("url-path", Type::Escaped(Escape::UrlPath)),
 ];

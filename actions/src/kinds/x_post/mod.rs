@@ -30,7 +30,7 @@ static SPEC: Spec = Spec {
     class: Class::Plain,
     parameters: &[
         Field { name: "connection", shape: "connection", summary: "The account, by its name under `connections:`" },
-        Field { name: "text", shape: "plain", summary: "The text" },
+        Field { name: "text", shape: "post", summary: "The text; nobody is told of mentions in values from outside" },
         Field { name: "in-reply-to", shape: "string?", summary: "Id of the post to answer" },
     ],
     outputs: &[
