@@ -144,16 +144,30 @@ pub(crate) fn files(paths: &[String], operator: &Operator) -> Result<Vec<RuleFil
     if !paths.is_empty() {
         let mut files: Vec<RuleFile> = Vec::new();
         for path in paths {
-            let found =
-                if path == "-" { vec![standard_input()?] } else { rule_files::read(Path::new(""), std::slice::from_ref(path))? };
+            let found = match path.as_str() {
+                "-" => vec![standard_input()?],
+                // The folder of the settings has more in it than rules: the settings say which files those are.
+                path if operator.text.is_some() && same(path, &operator.folder) => from_settings(operator)?,
+                _ => rule_files::read(Path::new(""), std::slice::from_ref(path))?,
+            };
             for file in found {
-                if !files.iter().any(|other| other.path == file.path) {
+                if !files.iter().any(|other| same(&other.path, Path::new(&file.path))) {
                     files.push(file);
                 }
             }
         }
         return Ok(files);
     }
+    from_settings(operator)
+}
+
+/// Do both paths mean the same file or folder, however they are written?
+fn same(path: &str, other: &Path) -> bool {
+    let whole = |path: &Path| if path.as_os_str().is_empty() { Path::new(".").canonicalize() } else { path.canonicalize() };
+    Path::new(path) == other || matches!((whole(Path::new(path)), whole(other)), (Ok(one), Ok(two)) if one == two)
+}
+
+fn from_settings(operator: &Operator) -> Result<Vec<RuleFile>, String> {
     match &operator.settings {
         Some(settings) => rule_files::read(&operator.folder, &settings.rules),
         None if operator.text.is_none() => {
@@ -168,8 +182,11 @@ pub(crate) fn files(paths: &[String], operator: &Operator) -> Result<Vec<RuleFil
 fn standard_input() -> Result<RuleFile, String> {
     const LARGEST: u64 = 4 * 1024 * 1024;
     let mut text = String::new();
-    let read = std::io::stdin().take(LARGEST).read_to_string(&mut text);
+    let read = std::io::stdin().take(LARGEST + 1).read_to_string(&mut text);
     read.map_err(|error| format!("standard input cannot be read: {error}"))?;
+    if text.len() as u64 > LARGEST {
+        return Err("standard input has more than 4 MiB: that is no rule file".to_owned());
+    }
     Ok(RuleFile { path: "-".to_owned(), text })
 }
 

@@ -46,6 +46,22 @@ fn folders_patterns_and_files_are_each_checked_once() {
 }
 
 #[test]
+fn a_file_named_in_two_ways_is_read_once() {
+    let folder = folder(&[("rules/a.yaml", RIGHT)]);
+    let (out, _, status) = said(folder.path(), &["check", "rules", "./rules/a.yaml", "rules/../rules/a.yaml"]);
+    assert!(status == Some(0) && !out.contains("duplicate"), "{out}");
+}
+
+#[test]
+fn the_folder_of_the_settings_stands_for_the_rules_they_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    assert_eq!(said(folder.path(), &["init", "."]).2, Some(0));
+    let (out, why, status) = said(folder.path(), &["check", "."]);
+    assert_eq!(status, Some(0), "{out}{why}");
+    assert_eq!(out, "rules/staging.yaml: 1 rules, 2 tests, 0 errors, 0 warnings\n");
+}
+
+#[test]
 fn a_dash_is_standard_input() {
     let folder = folder(&[]);
     for (text, expected) in [(RIGHT, 0), (WRONG, 1)] {
