@@ -16,10 +16,11 @@ fn schemas() -> std::path::PathBuf {
 async fn a_store_of_every_earlier_schema_goes_on_where_it_was() {
     let fresh = Store::sqlite();
     let newest = care::measure(&fresh.folder.path().join("declic.db")).unwrap().schema;
+    // Each file begins where the one before it ends.
+    let mut text = String::new();
     for version in 1..newest {
         let file = schemas().join(format!("{version}.sql"));
-        let text =
-            fs::read_to_string(&file).unwrap_or_else(|_| panic!("{} is missing: keep one of every schema", file.display()));
+        text += &fs::read_to_string(&file).unwrap_or_else(|_| panic!("{} is missing: keep one of every schema", file.display()));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("declic.db");
         Connection::open(&path).unwrap().execute_batch(&text).unwrap();
