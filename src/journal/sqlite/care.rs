@@ -4,10 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{OpenError, Options, connect, lock, schema};
+use super::{OpenError, Options, connect, lock, reader, schema};
 
 /// Faults that are told at most; a file that is broken is broken in many places.
 const MOST_FAULTS: usize = 100;
@@ -162,11 +162,7 @@ fn look(path: &Path) -> Result<Connection, OpenError> {
     if !path.is_file() {
         return Err(fail(path, "there is no such file; has `declic serve` run with these settings?"));
     }
-    let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    // The first reader of a log that a dead process left behind has to recover it.
-    let connection = open(OpenFlags::SQLITE_OPEN_READ_WRITE).or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY));
-    let connection = connection.map_err(|error| fail(path, error))?;
-    connection.busy_timeout(std::time::Duration::from_secs(5)).map_err(|error| fail(path, error))?;
+    let connection = reader::connect(path).map_err(|error| fail(path, error))?;
     schema::recognise(&connection).map_err(|why| fail(path, why))?;
     Ok(connection)
 }

@@ -57,14 +57,19 @@ impl Readers {
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
-        // Writable if it may be: the first reader of a log that a dead process left behind has to recover it.
-        let open = |access| Connection::open_with_flags(&self.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-        let connection = open(OpenFlags::SQLITE_OPEN_READ_WRITE).or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        let connection = connect(&self.path)?;
         connection.pragma_update(None, "query_only", true)?;
         connection.pragma_update(None, "cache_size", -1024)?;
         Ok(connection)
     }
+}
+
+/// A connection for reading. Writable if it may be: the first reader of a log that a dead process left behind has to recover it.
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let open = |access| Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = open(OpenFlags::SQLITE_OPEN_READ_WRITE).or_else(|_| open(OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
 }
 
 /// Several statements of one query see the same moment.
