@@ -13,6 +13,7 @@ use crate::cloud_run::{Target, text};
 use crate::given::{Given, invalid};
 use crate::http::{HttpError, Method, Request, shown};
 use crate::kinds::cloud_run_deploy::plan::{Plan, short_hash};
+use crate::kinds::cloud_run_deploy::save;
 use crate::registry::{Image, is_digest};
 
 /// One call may take so long, of the time that is left.
@@ -41,7 +42,7 @@ enum Way {
 /// What a later attempt must know: it was asked for, and perhaps its id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Begun {
-    pub(super) id: Option<String>,
+    id: Option<String>,
 }
 
 impl fmt::Display for Build {
@@ -158,8 +159,29 @@ impl<'a> CloudBuild<'a> {
         google.send(self.plan.target.deploy_as.as_deref(), request).await?.json()
     }
 
+    /// The digest of what the build makes: started once, and waited for by whichever attempt comes. `begun` is where the attempt's state
+    /// says how far it got.
+    pub(super) async fn digest<S: Serialize + Send + Sync>(
+        &self,
+        state: &mut S,
+        begun: fn(&mut S) -> &mut Option<Begun>,
+    ) -> Result<String, Failure> {
+        let known = begun(state).clone();
+        let id = match self.earlier(known.as_ref()).await? {
+            Some(id) => id,
+            None => {
+                *begun(state) = Some(Begun { id: None });
+                save(self.context, state).await?;
+                self.start().await?
+            }
+        };
+        *begun(state) = Some(Begun { id: Some(id.clone()) });
+        save(self.context, state).await?;
+        self.wait(&id).await
+    }
+
     /// The id of the build that an earlier attempt started, if it did.
-    pub(super) async fn earlier(&self, begun: Option<&Begun>) -> Result<Option<String>, Failure> {
+    async fn earlier(&self, begun: Option<&Begun>) -> Result<Option<String>, Failure> {
         match begun {
             None => Ok(None),
             Some(Begun { id: Some(id) }) => Ok(Some(id.clone())),
@@ -168,7 +190,7 @@ impl<'a> CloudBuild<'a> {
     }
 
     /// Starts it; gives its id. That it may have been started is saved before.
-    pub(super) async fn start(&self) -> Result<String, Failure> {
+    async fn start(&self) -> Result<String, Failure> {
         let (path, body) = match (&self.build.way, self.build.body(self.plan)) {
             (Way::Trigger { name, substitutions }, _) => {
                 let source = json!({ "commitSha": self.build.sha, "substitutions": substitutions });
@@ -204,7 +226,7 @@ impl<'a> CloudBuild<'a> {
     }
 
     /// Until it has ended; gives the digest of the image.
-    pub(super) async fn wait(&self, id: &str) -> Result<String, Failure> {
+    async fn wait(&self, id: &str) -> Result<String, Failure> {
         let (mut looks, mut failed, mut told) = (0, 0, String::new());
         loop {
             match self.call(Method::GET, &format!("builds/{id}"), &[], None).await {

@@ -94,22 +94,11 @@ impl<'a> Deploy<'a> {
         let (context, plan) = (self.context, self.plan);
         let Some(build) = &plan.build else { return image::resolve(context, plan, context.deadline).await };
         let cloud_build = build::CloudBuild::new(context, plan, build, context.deadline);
-        let id = match cloud_build.earlier(self.state.build.as_ref()).await? {
-            Some(id) => id,
-            None => {
-                self.state.build = Some(build::Begun { id: None });
-                self.save().await?;
-                cloud_build.start().await?
-            }
-        };
-        self.state.build = Some(build::Begun { id: Some(id.clone()) });
-        self.save().await?;
-        cloud_build.wait(&id).await
+        cloud_build.digest(&mut self.state, |state| &mut state.build).await
     }
 
     async fn save(&self) -> Result<(), Failure> {
-        let saved = serde_json::to_value(&self.state).map_err(|error| Failure::last("invalid", error.to_string()))?;
-        self.context.progress.save(saved).await
+        super::save(self.context, &self.state).await
     }
 
     /// Writes the job under its etag, unless an earlier attempt did.

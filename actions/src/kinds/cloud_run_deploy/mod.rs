@@ -99,6 +99,12 @@ rollback: true
     repeat_how: "The name of the revision follows from the call; each step looks at the service before it changes it",
 };
 
+/// Keeps what a later attempt must know.
+async fn save<S: serde::Serialize + Sync>(context: &Context<'_>, state: &S) -> Result<(), Failure> {
+    let saved = serde_json::to_value(state).map_err(|error| Failure::last("invalid", error.to_string()))?;
+    context.progress.save(saved).await
+}
+
 #[async_trait]
 impl Action for CloudRunDeploy {
     fn spec(&self) -> &'static Spec {

@@ -124,8 +124,7 @@ impl<'a> Deploy<'a> {
     }
 
     pub(super) async fn save(&self) -> Result<(), Failure> {
-        let saved = serde_json::to_value(&self.state).map_err(|error| Failure::last("invalid", error.to_string()))?;
-        self.context.progress.save(saved).await
+        super::save(self.context, &self.state).await
     }
 
     pub(super) fn stage(&self, name: &'static str, line: &str) {
@@ -151,17 +150,7 @@ impl<'a> Deploy<'a> {
     /// The digest of what a build makes: started once, and waited for by whichever attempt comes.
     async fn built(&mut self, build: &build::Build) -> Result<String, Failure> {
         let cloud_build = build::CloudBuild::new(self.context, self.plan, build, self.until);
-        let id = match cloud_build.earlier(self.state.build.as_ref()).await? {
-            Some(id) => id,
-            None => {
-                self.state.build = Some(build::Begun { id: None });
-                self.save().await?;
-                cloud_build.start().await?
-            }
-        };
-        self.state.build = Some(build::Begun { id: Some(id.clone()) });
-        self.save().await?;
-        cloud_build.wait(&id).await
+        cloud_build.digest(&mut self.state, |state| &mut state.build).await
     }
 
     /// Makes the revision, unless an earlier attempt did.
