@@ -3,10 +3,20 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::{Call, Context, Failure, Why};
+use crate::action::{Call, Context, Failure, Field, Why};
 use crate::given::{self, Given, invalid};
 use crate::http::{Method, Request};
 use crate::kinds::google;
+
+/// The outputs of whatever asks an agent.
+pub(super) const ANSWER: &[Field] = &[
+    Field { name: "intent", shape: "string?", summary: "Display name of the intent that was found" },
+    Field { name: "confidence", shape: "double", summary: "How sure the agent is, 0 to 1" },
+    Field { name: "text", shape: "text", summary: "The first text of the answer, empty if there is none" },
+    Field { name: "texts", shape: "[text]", summary: "All texts of the answer" },
+    Field { name: "params", shape: "{ \"*\": any }", summary: "Parameters of the intent (ES) or of the session (CX)" },
+    Field { name: "payload", shape: "any", summary: "The custom payload of the answer, null if there is none" },
+];
 
 /// An agent, and what it is asked.
 #[derive(Debug, Serialize, Deserialize)]

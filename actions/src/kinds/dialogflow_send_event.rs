@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given;
-use crate::kinds::dialogflow::{Input, Question, event_name};
+use crate::kinds::dialogflow::{self, Input, Question, event_name};
 
 /// The action.
 pub struct DialogflowSendEvent;
@@ -23,14 +23,7 @@ static SPEC: Spec = Spec {
         Field { name: "params", shape: "{ \"*\": any }?", summary: "Parameters of the event (ES) or of the session (CX)" },
         Field { name: "payload", shape: "{ \"*\": any }?", summary: "Custom data for the agent's own webhook" },
     ],
-    outputs: &[
-        Field { name: "intent", shape: "string?", summary: "Display name of the intent that was found" },
-        Field { name: "confidence", shape: "double", summary: "How sure the agent is, 0 to 1" },
-        Field { name: "text", shape: "text", summary: "The first text of the answer, empty if there is none" },
-        Field { name: "texts", shape: "[text]", summary: "All texts of the answer" },
-        Field { name: "params", shape: "{ \"*\": any }", summary: "Parameters of the intent (ES) or of the session (CX)" },
-        Field { name: "payload", shape: "any", summary: "The custom payload of the answer, null if there is none" },
-    ],
+    outputs: dialogflow::ANSWER,
     example: "connection: shop_bot\nsession: order-17\nevent: order-shipped\nparams: { carrier: dhl }\n",
     deadline: Duration::from_secs(15),
     repeat: Repeat::AtLeastOnce,
