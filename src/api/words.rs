@@ -38,7 +38,7 @@ words! {
     StepState = "StepState": StepState::ALL;
     AttemptState = "AttemptState": AttemptState::ALL;
     Phase = "Phase": Phase::ALL;
-    GroupMode = "GroupMode": [Self::QueueLatest, Self::QueueAll, Self::Supersede, Self::Skip];
+    GroupMode = "GroupMode": [Self::QueueLatest, Self::QueueAll, Self::Supersede, Self::Skip, Self::Collapse];
     Verdict = "Verdict": Verdict::ALL;
 }
 

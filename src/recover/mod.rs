@@ -172,7 +172,7 @@ impl Intake {
     /// Would any rule start, or fail to say? What is denied is taken in, too: the reason belongs where people look for it.
     fn is_wanted(&self, delivery: &NewDelivery) -> Result<bool, String> {
         let index = self.rules.load();
-        let delivery = Delivery { id: String::new(), content: delivery.clone(), replay: false };
+        let delivery = Delivery { id: String::new(), content: delivery.clone(), replay: false, learned: None };
         let event = match self.source.decode(&delivery, false)? {
             Some(event) if index.reads_payload(&event.kind) => self.source.decode(&delivery, true)?,
             other => other,

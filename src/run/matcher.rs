@@ -98,7 +98,7 @@ fn failed(why: String) -> Decision {
 }
 
 fn without_event(verdict: Verdict) -> Decision {
-    Decision { traces: json!([]), verdict, line: None, about: About::default() }
+    Decision { traces: json!([]), verdict, line: None, about: About::default(), learned: None }
 }
 
 /// An error of ours in decoding or matching must not end in a loop of workers that fall over.
@@ -132,7 +132,7 @@ fn by_rules(index: &Index, event: &Event, dry: bool) -> Decision {
     runs.extend(errors.map(|trace| broken(index, event, trace, revision)));
     let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
     let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
-    Decision { traces, verdict, line: ancestry::line(event), about: about::of(event) }
+    Decision { traces, verdict, line: ancestry::line(event), about: about::of(event), learned: None }
 }
 
 fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
@@ -149,6 +149,7 @@ fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
         share: share(event),
         group,
         dry,
+        collapse: None,
         failure,
     }
 }
@@ -165,6 +166,7 @@ fn broken(index: &Index, event: &Event, trace: &Trace, revision: &str) -> NewRun
         share: share(event),
         group: None,
         dry: false,
+        collapse: None,
         failure: Some(evaluation(found.to_owned())),
     }
 }

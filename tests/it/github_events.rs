@@ -19,7 +19,7 @@ fn decode(event_type: &str, body: &Value) -> Result<Option<Event>, String> {
         trace: String::new(),
         verified: String::new(),
     };
-    github().decode(&Delivery { id: "d1".to_owned(), content, replay: false }, false)
+    github().decode(&Delivery { id: "d1".to_owned(), content, replay: false, learned: None }, false)
 }
 
 fn repository() -> Value {

@@ -137,7 +137,7 @@ fn every_published_payload_is_an_event_with_the_fields_of_its_kind() {
             trace: String::new(),
             verified: String::new(),
         };
-        let delivery = Delivery { id: "d1".to_owned(), content, replay: false };
+        let delivery = Delivery { id: "d1".to_owned(), content, replay: false, learned: None };
         let decoded = source.decode(&delivery, true).unwrap_or_else(|why| panic!("{name}: {why}"));
         let Some(event) = decoded else {
             assert!(["pull_request", "workflow_run"].contains(&event_type.as_str()), "{name} is no event");

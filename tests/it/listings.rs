@@ -41,10 +41,14 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         share: "acme/web".to_owned(),
         group: None,
         dry: false,
+        collapse: None,
         failure: None,
     };
     let runs = journal
-        .decide(lease, Decision { traces, verdict: Verdict::Runs(vec![run]), line: None, about: Default::default() })
+        .decide(
+            lease,
+            Decision { traces, verdict: Verdict::Runs(vec![run]), line: None, about: Default::default(), learned: None },
+        )
         .await
         .unwrap();
     let lease = journal.claim(claim()).await.unwrap().runs.remove(0).lease;

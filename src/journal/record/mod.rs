@@ -2,6 +2,7 @@
 
 pub(super) mod order;
 pub mod state;
+mod streak;
 mod work;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 pub use order::{Line, Order};
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
+pub use streak::{Collapse, Repeats, Streak};
 pub use work::{
     AppendedLeased, Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, Selection, StepEnd, Subject,
     Verdict, Written,
@@ -47,6 +49,8 @@ pub struct Delivery {
     pub content: NewDelivery,
     /// A replay by hand?
     pub replay: bool,
+    /// What its provider said when it was asked, before the delivery was decided: fields of the contexts `event` and `actor`.
+    pub learned: Option<Value>,
 }
 
 /// What appending came to. All three are acknowledged with a 2xx.
@@ -122,6 +126,8 @@ pub enum GroupMode {
     Supersede,
     /// It is dropped.
     Skip,
+    /// It waits for its turn, and those of its streak that wait are one.
+    Collapse,
 }
 
 /// A run as it is kept.

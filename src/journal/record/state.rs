@@ -278,11 +278,14 @@ impl super::GroupMode {
             Self::QueueAll => "queue-all",
             Self::Supersede => "supersede",
             Self::Skip => "skip",
+            Self::Collapse => "collapse",
         }
     }
 
     /// The mode of that word.
     pub fn of_word(word: &str) -> Option<Self> {
-        [Self::QueueLatest, Self::QueueAll, Self::Supersede, Self::Skip].into_iter().find(|mode| mode.word() == word)
+        [Self::QueueLatest, Self::QueueAll, Self::Supersede, Self::Skip, Self::Collapse]
+            .into_iter()
+            .find(|mode| mode.word() == word)
     }
 }

@@ -6,7 +6,8 @@ use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
 use super::{
-    About, Appended, AttemptState, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord,
+    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel,
+    StepRecord, Streak,
 };
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.
@@ -80,6 +81,8 @@ pub struct ClaimedRun {
     pub delivery: Delivery,
     /// How long ago it first started.
     pub age: Duration,
+    /// How often what it tells has happened, if its rule collapses events.
+    pub streak: Option<Streak>,
 }
 
 /// What matching came to; stored in one transaction, with which the delivery leaves the hands of its worker.
@@ -93,6 +96,8 @@ pub struct Decision {
     pub line: Option<Line>,
     /// What it is about, for listings.
     pub about: About,
+    /// What its provider was asked: [`Delivery::learned`]. It replaces what was learned before.
+    pub learned: Option<Value>,
 }
 
 /// The outcome of matching one delivery.
@@ -125,6 +130,8 @@ pub struct NewRun {
     pub share: String,
     /// It renders and records what it would do, and does nothing.
     pub dry: bool,
+    /// What it tells once: it is counted, and born skipped if it is not to be told again.
+    pub collapse: Option<Collapse>,
     /// A run that fails before its first step, such as a condition that cannot be evaluated: it is born failed, never hidden.
     pub failure: Option<RunFailure>,
 }
@@ -188,6 +195,13 @@ pub enum Change {
         why: Why,
         /// How long, by the store's clock. Not at all if somebody answered meanwhile.
         after: Duration,
+    },
+    /// A step leaves something to the later runs of its streak, in place of what was left by these words. Nothing if the run has no streak.
+    Kept {
+        /// Which step, in words that stay the same from run to run.
+        step: String,
+        /// Opaque.
+        value: Value,
     },
     /// Something newer was done: the run is asked to stop.
     Covered {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::identity;
 use super::listing::{delivery_by_number, steps_of};
 use super::rows::{self, RUN_RECORD, word};
+use super::streaks;
 use super::writer::{Fault, Session};
 use crate::clock::Timestamp;
 use crate::journal::record::{Claim, Claimed, ClaimedDelivery, ClaimedRun, DeliveryState, Lease, RunState, Subject};
@@ -135,6 +136,7 @@ fn claim_run(session: &Session<'_>, number: i64, worker: &str, until: Timestamp)
         steps: steps_of(connection, number)?,
         delivery: delivery_by_number(connection, delivery)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
         age: Duration::from_millis(u64::try_from(age).unwrap_or(0)),
+        streak: streaks::of_run(connection, number)?,
         run,
     })
 }

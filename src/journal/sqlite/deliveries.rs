@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::identity;
 use super::order::{self, Found};
 use super::rows::word;
+use super::streaks::{self, Counted};
 use super::writer::{Fault, Session};
 use crate::clock::Timestamp;
 use crate::journal::LedgerError;
@@ -21,7 +22,7 @@ pub(super) fn append_leased(session: &Session<'_>, delivery: NewDelivery, lease:
     let appended = append(session, &delivery, Some(lease))?;
     let Appended::New { id } = &appended else { return Ok((appended, None)) };
     let lease = Lease { subject: Subject::Delivery(id.clone()), token: 1 };
-    let delivery = Delivery { id: id.clone(), content: delivery, replay: false };
+    let delivery = Delivery { id: id.clone(), content: delivery, replay: false, learned: None };
     Ok((appended, Some(ClaimedDelivery { lease, claims: 1, delivery })))
 }
 
@@ -177,7 +178,7 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
         .connection
         .prepare_cached(
             "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0,
-                event = ?5, repository = ?6, title = ?7 WHERE seq = ?1",
+                event = ?5, repository = ?6, title = ?7, learned = ?8 WHERE seq = ?1",
         )?
         .execute(params![
             delivery,
@@ -186,7 +187,8 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             next.is_final().then_some(session.now.0),
             decision.about.event,
             decision.about.repository,
-            decision.about.title
+            decision.about.title,
+            decision.learned.as_ref().map(serde_json::to_string).transpose()?
         ])?;
     Ok(ids)
 }
@@ -242,23 +244,28 @@ fn held(session: &Session<'_>, lease: &Lease) -> Result<(i64, DeliveryState), Fa
 
 fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Result<RunState, Fault> {
     let connection = session.connection;
-    let covered_by = match &run.group {
+    let taken_by = match &run.group {
         Some(Group { key, mode: GroupMode::Skip }) => connection
             .prepare_cached("SELECT min(seq) FROM runs WHERE group_key = ?1 AND next_at IS NOT NULL")?
             .query_row([key], |row| row.get::<_, Option<i64>>(0))?,
         _ => None,
     };
-    let state = match (&run.failure, covered_by) {
-        (Some(_), _) => RunState::Failed,
-        (None, Some(_)) => RunState::Skipped,
-        (None, None) => RunState::Queued,
+    let counted = match (&run.collapse, &run.failure) {
+        (Some(collapse), None) => streaks::count(session, delivery, collapse)?,
+        _ => Counted::default(),
+    };
+    let (covered_by, note) = counted.told.map_or((taken_by, None), |(by, note)| (by, Some(note)));
+    let state = match &run.failure {
+        Some(_) => RunState::Failed,
+        None if covered_by.is_some() || note.is_some() => RunState::Skipped,
+        None => RunState::Queued,
     };
     let open = !state.is_final();
     connection
         .prepare_cached(
             "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
-                               created_at, finished_at, failure, covered_by, next_at, share, dry, by_hand)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                               created_at, finished_at, failure, covered_by, next_at, share, dry, streak, note, by_hand)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
                      (SELECT replay FROM deliveries WHERE seq = ?1))",
         )?
         .execute(params![
@@ -278,11 +285,30 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
             open.then_some(session.now.0),
             run.share,
             run.dry,
+            counted.streak,
+            note,
         ])?;
-    if let (Some(group), true) = (&run.group, open) {
-        return cover(session, group, connection.last_insert_rowid(), delivery);
+    let created = connection.last_insert_rowid();
+    if let Some(streak) = counted.streak.filter(|_| open) {
+        streaks::tells(session, streak, created)?;
     }
-    Ok(state)
+    match (&run.group, counted.streak) {
+        (Some(Group { key, mode: GroupMode::Collapse }), Some(streak)) if open => join(session, key, streak, created, delivery),
+        (Some(group), _) if open => cover(session, group, created, delivery),
+        _ => Ok(state),
+    }
+}
+
+/// Of a streak that waits to be told, the latest delivery is told. One that runs already has its count, so another follows it.
+fn join(session: &Session<'_>, group: &str, streak: i64, run: i64, delivery: i64) -> Result<RunState, Fault> {
+    for (waiting, of) in streaks::waiting(session.connection, group, streak, run)? {
+        if of > delivery {
+            superseded(session, run, delivery, waiting, None)?;
+            return Ok(RunState::Superseded);
+        }
+        superseded(session, waiting, of, run, None)?;
+    }
+    Ok(RunState::Queued)
 }
 
 /// Of a group only the newest has to be done: it covers those that wait for their start, or is covered by what is newer. Answers its

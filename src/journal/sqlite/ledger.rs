@@ -8,6 +8,7 @@ use super::deliveries::settle;
 use super::exclusive;
 use super::identity;
 use super::rows::word;
+use super::streaks;
 use super::writer::{Fault, Session};
 use crate::journal::LedgerError;
 use crate::journal::record::{
@@ -57,6 +58,7 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
                 held.parked(*place, &serde_json::to_string(why)?, session.now.after(*after).0)?;
                 given_back = true;
             }
+            Change::Kept { step, value } => streaks::keep(session, held.run, step, value)?,
             Change::Covered { by, note } => held.covered(by, note)?,
             Change::Released => {
                 held.give_back(RunState::Waiting, session.now.0)?;

@@ -15,6 +15,7 @@ mod reader;
 mod retention;
 mod rows;
 mod schema;
+mod streaks;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};

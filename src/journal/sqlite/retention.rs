@@ -54,6 +54,7 @@ fn remove(session: &Session<'_>, deliveries: &[i64]) -> Result<(), Fault> {
             "DELETE FROM runs WHERE delivery = ?1",
             "DELETE FROM traces WHERE delivery = ?1",
             "DELETE FROM lines WHERE delivery = ?1",
+            "DELETE FROM streaks WHERE delivery = ?1",
             "DELETE FROM contents WHERE delivery = ?1",
             "DELETE FROM deliveries WHERE seq = ?1",
         ] {

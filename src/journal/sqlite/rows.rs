@@ -14,7 +14,7 @@ use crate::journal::record::{
 
 /// What [`delivery`] reads: from `deliveries d JOIN contents c`.
 pub(super) const DELIVERY: &str =
-    "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay";
+    "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay, d.learned";
 /// What [`delivery_record`] reads, from `deliveries d`.
 pub(super) const DELIVERY_RECORD: &str = "d.seq, d.source, d.delivery_id, d.event_type, d.received_at, d.verified, d.trace, d.size, d.replay, d.state, d.reason, d.finished_at, \
      d.event, d.repository, d.title";
@@ -43,6 +43,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
             verified: row.get(8)?,
         },
         replay: row.get(9)?,
+        learned: json(row, 10)?,
     })
 }
 

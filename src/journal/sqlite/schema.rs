@@ -163,6 +163,22 @@ const MIGRATIONS: &[&str] = &[
     "ALTER TABLE steps ADD COLUMN answer TEXT;",
     // Runs that do nothing.
     "ALTER TABLE runs ADD COLUMN dry INTEGER NOT NULL DEFAULT 0;",
+    // What a provider was asked about a delivery; and what is told once, however often it happens.
+    "ALTER TABLE deliveries ADD COLUMN learned TEXT;
+     ALTER TABLE runs ADD COLUMN streak INTEGER;
+     CREATE TABLE streaks (
+        seq INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        state TEXT NOT NULL,
+        count INTEGER NOT NULL,
+        first_at INTEGER NOT NULL,
+        last_at INTEGER NOT NULL,
+        delivery INTEGER NOT NULL,
+        run INTEGER,
+        kept TEXT
+     );
+     CREATE INDEX streaks_key ON streaks (key, seq);
+     CREATE INDEX streaks_delivery ON streaks (delivery);",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

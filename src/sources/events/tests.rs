@@ -309,7 +309,7 @@ fn a_cloud_event_reads_the_same_in_every_mode() {
 fn a_webhook_brings_the_count_of_hops_outside_what_rules_can_name() {
     let hops = |header: &str| {
         let content = stored(&[("content-type", "application/json"), ("declic-hops", header)], b"{}");
-        let delivery = crate::journal::record::Delivery { id: "d1".to_owned(), content, replay: false };
+        let delivery = crate::journal::record::Delivery { id: "d1".to_owned(), content, replay: false, learned: None };
         super::event(webhook::decode, &delivery, false).expect("it is read").expect("it is an event").hops()
     };
     assert_eq!([hops("4"), hops("0"), hops("-1"), hops("many"), hops("99999999999")], [4, 0, 0, 0, 0]);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use declic::clock::Timestamp;
 use declic::journal::crash::Faults;
 use declic::journal::record::{
-    Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Decision, DeliveryState, Group, GroupMode, Listing, NewDelivery,
-    NewRun, Phase, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Verdict,
+    Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Collapse, Decision, DeliveryState, Group, GroupMode, Listing,
+    NewDelivery, NewRun, Phase, Place, Repeats, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Verdict,
 };
 use declic::journal::sqlite::{Options, ReadOnly, Sqlite};
 use declic::journal::{Journal, JournalError, LedgerError};
@@ -25,6 +25,7 @@ mod looking;
 mod model;
 mod order;
 mod store;
+mod streaks;
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -111,7 +112,7 @@ fn delivery(id: &str) -> NewDelivery {
 }
 
 fn decision(verdict: Verdict) -> Decision {
-    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None, about: Default::default() }
+    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None, about: Default::default(), learned: None }
 }
 
 fn run(rule: &str) -> NewRun {
@@ -123,6 +124,7 @@ fn run(rule: &str) -> NewRun {
         share: "acme/web".to_owned(),
         group: None,
         dry: false,
+        collapse: None,
         failure: None,
     }
 }
