@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Long crash test: how many times the process is killed.
 N ?= 200
+# How long full load lasts.
+MINUTES ?= 10
 # How long each fuzz target runs, and where what it finds interesting is kept between runs.
 FUZZ_SECONDS ?= 120
 FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
@@ -10,7 +12,7 @@ FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages crash fuzz fuzz-smoke bench bench-accept image clean
+.PHONY: help demo build test quick check-style packages crash soak fuzz fuzz-smoke bench bench-accept image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,9 @@ packages: ## Install the pinned npm and PyPI packages that tests check against
 
 crash: ## Kill the real process N times and count effects (make crash N=1000)
 	DECLIC_CRASH_RUNS=$(N) $(CARGO) test --test it crash -- --nocapture
+
+soak: ## Full load and a slow disk for MINUTES (10): memory stays flat
+	DECLIC_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) $(CARGO) test --test it memory_stays_flat -- --nocapture
 
 fuzz: ## Fuzz the rule language and unproved requests, FUZZ_SECONDS (120) for each of seven targets; needs cargo-fuzz (cargo install cargo-fuzz)
 	@cd fuzz && for target in yaml expression glob template signature token form; do \

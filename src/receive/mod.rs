@@ -32,6 +32,7 @@ mod framing;
 mod outward;
 mod recent;
 mod refusals;
+mod room;
 mod server;
 mod trace;
 
@@ -41,7 +42,7 @@ pub use server::serve;
 /// Bounds of the server. The defaults suit a machine with 512 MiB and more.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Connections at once; more wait in the kernel's queue.
+    /// Connections at once, if the process may have so many files; more wait, and those that are idle longest are closed for them.
     pub connections: usize,
     /// From the first byte of a request's head (or the opening of the connection) to its last.
     pub head: Duration,

@@ -6,12 +6,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -21,9 +23,10 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Addr, Endpoint, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::framing::{Framing, Watched};
+use super::room::{Busy, Room, Seat};
 use super::{Front, Limits, answer};
 
 /// A head's size, request line included; Cloud Run and the large providers stay below 16 KiB.
@@ -48,7 +51,7 @@ enum Phase {
 /// Serves until `stop` is done, then lets what is under way end, for at most [`Limits::drain`].
 pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<Output = ()>) -> io::Result<()> {
     let limits = front.parts.limits;
-    let permits = Arc::new(Semaphore::new(limits.connections));
+    let room = Room::new(limits.connections);
     let (phase, watched) = watch::channel(Phase::Running);
     let mut stop = std::pin::pin!(stop);
     let mut failures = 0_usize;
@@ -56,46 +59,60 @@ pub async fn serve(listener: TcpListener, front: Arc<Front>, stop: impl Future<O
         let accepted = tokio::select! {
             biased;
             () = &mut stop => break,
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((socket, peer, permit)) => {
+            Ok((socket, peer, seat)) => {
                 failures = 0;
                 let front = Arc::clone(&front);
                 let watched = watched.clone();
                 tokio::spawn(async move {
-                    connection(socket, peer, front, limits, watched).await;
-                    drop(permit);
+                    if speaks(&socket, &seat, limits.head, watched.clone()).await {
+                        // Boxed, so that those who never speak do not hold what the parser needs.
+                        Box::pin(connection(socket, peer, seat, front, limits, watched)).await;
+                    }
                 });
             }
             Err(error) => {
                 let pause = BACK_OFF.get(failures).or(BACK_OFF.last()).copied().unwrap_or_default();
                 front.refusals.note("listener", 0, &format!("a connection could not be accepted: {error}"));
                 failures += 1;
+                room.make_room();
                 tokio::time::sleep(pause).await;
             }
         }
     }
     drop(listener);
     let _ = phase.send(Phase::Draining);
-    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-    if tokio::time::timeout(limits.drain, permits.acquire_many(all)).await.is_err() {
+    if tokio::time::timeout(limits.drain, room.emptied()).await.is_err() {
         tracing::warn!("connections were still open at the end of the drain and are cut off");
         let _ = phase.send(Phase::Over);
     }
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, room: &Arc<Room>) -> io::Result<(TcpStream, SocketAddr, Seat)> {
     let (socket, peer) = listener.accept().await?;
-    Ok((socket, peer, permit))
+    Ok((socket, peer, room.seat().await))
 }
 
-async fn connection(socket: TcpStream, peer: SocketAddr, front: Arc<Front>, limits: Limits, mut phase: watch::Receiver<Phase>) {
+/// Waits for the first byte. False: there will be none, or there is no time or room for it.
+async fn speaks(socket: &TcpStream, seat: &Seat, head: Duration, mut phase: watch::Receiver<Phase>) -> bool {
+    tokio::select! {
+        readable = tokio::time::timeout(head, socket.readable()) => matches!(readable, Ok(Ok(()))),
+        () = seat.asked_to_leave() => false,
+        _ = phase.wait_for(|now| *now != Phase::Running) => false,
+    }
+}
+
+async fn connection(
+    socket: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+    front: Arc<Front>,
+    limits: Limits,
+    mut phase: watch::Receiver<Phase>,
+) {
     // An answer is one small write: waiting to fill a packet would only delay it.
     let _ = socket.set_nodelay(true);
     let local = socket.local_addr().map_or_else(|_| Addr::default(), Addr::from);
@@ -105,7 +122,11 @@ async fn connection(socket: TcpStream, peer: SocketAddr, front: Arc<Front>, limi
     let over = {
         let service = service_fn(|request| {
             let (front, local, framing) = (Arc::clone(&front), local.clone(), framing.clone());
-            async move { Ok::<_, Infallible>(respond(&front, request, local, peer, framing).await) }
+            let busy = seat.request();
+            async move {
+                let response = respond(&front, request, local, peer, framing).await;
+                Ok::<_, Infallible>(response.map(|body| Answered { body, _busy: busy }))
+            }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(limits.idle).max_buf_size(BUFFER_BYTES).max_header_size(HEAD_BYTES);
@@ -114,6 +135,7 @@ async fn connection(socket: TcpStream, peer: SocketAddr, front: Arc<Front>, limi
             tokio::select! {
                 // An error here is the sender's: a faulty request was answered, a lost connection needs no answer.
                 _ = &mut http => break false,
+                () = seat.asked_to_leave() => break true,
                 _ = phase.wait_for(|now| if draining { *now == Phase::Over } else { *now != Phase::Running }) => {
                     if draining {
                         break true;
@@ -146,6 +168,29 @@ async fn respond(
         answer::close(&mut response);
     }
     response.into()
+}
+
+/// An answer's body: until it is sent, its connection is not idle.
+struct Answered {
+    body: BoxBody<Bytes, io::Error>,
+    _busy: Busy,
+}
+
+impl Body for Answered {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Closes our side and reads away what the other still sends: closing with unread bytes would reset the connection, and the sender

@@ -3,6 +3,7 @@
 mod api;
 mod approvals;
 mod backtest;
+mod bounds;
 mod by_hand;
 mod cel;
 mod checking;

@@ -82,6 +82,24 @@ impl Binary {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// What Linux tells of the process under a name in `/proc/PID/status`, in its unit (kB for memory).
+    pub fn status(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a known name");
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// How many files and sockets it has open.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a running process").count()
+    }
+
+    /// Limits how many it may have open.
+    pub fn limit_descriptors(&self, most: usize) {
+        let limited = Command::new("prlimit").arg(format!("--pid={}", self.child.id())).arg(format!("--nofile={most}:")).status();
+        assert!(limited.expect("prlimit is part of util-linux").success());
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let id = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).expect("a process id"));
