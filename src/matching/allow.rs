@@ -57,7 +57,7 @@ fn permission(wanted: Option<&str>, event: &Event) -> (bool, String) {
         return match wanted {
             None => (true, "anyone".to_owned()),
             Some(_) if event.kind == "github.push" => (true, "GitHub allowed the push already".to_owned()),
-            Some(_) => (false, "actor.permission is not known".to_owned()),
+            Some(_) => (false, "actor.permission is not known: GitHub tells it only to a `token` under `github:`".to_owned()),
         };
     };
     let enough = match wanted {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::look::{Occasion, look, overlooked};
-use super::{Check, Decisions, Trace, Verdict};
+use super::{Asks, Check, Decisions, Trace, Verdict};
 use crate::event::Event;
 use crate::rules::model::{FilterTest, Rule, RuleSet, Trigger};
 use crate::rules::registry;
@@ -75,6 +75,23 @@ impl Index {
     pub fn decide(&self, event: &Event) -> Decisions {
         let occasion = Occasion::new(event);
         let mut decisions = Decisions::default();
+        self.heard(event, |rule, heard| {
+            if let Some(trace) = best(rule, heard, &occasion) {
+                decisions.add(rule, trace);
+            }
+        });
+        decisions
+    }
+
+    /// What GitHub must be asked before the event is decided.
+    pub fn asks(&self, event: &Event) -> Asks {
+        let mut asks = Asks::default();
+        self.heard(event, |rule, heard| asks.add(rule, heard, event));
+        asks
+    }
+
+    /// Every rule that could start, in order, with those of its triggers that hear the event.
+    fn heard<'s>(&'s self, event: &Event, mut each: impl FnMut(&'s Arc<Rule>, &[&'s Trigger])) {
         let mut rest = self.candidates(event).into_iter().peekable();
         while let Some((rule_number, trigger_number)) = rest.next() {
             let mut triggers = vec![trigger_number];
@@ -85,11 +102,10 @@ impl Index {
             let heard = triggers.into_iter().filter_map(|number| rule.triggers.get(number as usize));
             // Keys are hashes: a chance neighbour is told apart here.
             let heard: Vec<&Trigger> = heard.filter(|trigger| overlooked(rule, trigger, event).is_none()).collect();
-            if let Some(trace) = best(rule, &heard, &occasion) {
-                decisions.add(rule, trace);
+            if !heard.is_empty() {
+                each(rule, &heard);
             }
         }
-        decisions
     }
 
     fn entries(&self, key: u64) -> &[(u32, u32)] {

@@ -2,6 +2,7 @@
 
 mod allow;
 mod arguments;
+mod asks;
 mod filter;
 mod index;
 mod look;
@@ -15,6 +16,7 @@ use crate::rules::expr::Reason;
 use crate::rules::model::Rule;
 
 pub(crate) use allow::EVERY_GROUP;
+pub use asks::Asks;
 pub use index::Index;
 pub use look::environment;
 

@@ -48,6 +48,8 @@ pub struct Rule {
     pub finally: Vec<Step>,
     /// Does any part of it read `event.payload`?
     pub reads_payload: bool,
+    /// Does any part of it read `actor.permission`?
+    pub reads_permission: bool,
 }
 
 /// One entry of `on:`.

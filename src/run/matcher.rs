@@ -10,11 +10,11 @@ use super::about;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
-use super::{ancestry, approval};
+use super::{ancestry, approval, asking};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
-use crate::matching::{self, Index, Trace};
+use crate::matching::{self, Asks, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::rules::model::{Mode, Rule};
 use crate::sources;
@@ -36,20 +36,28 @@ pub(super) enum Matched {
 
 /// Decides one delivery, of which `event` may have been read before. An error of the store leaves it to its lease: it comes again.
 pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event: Option<Box<Event>>, held: Held) -> Matched {
-    let ClaimedDelivery { delivery, claims, .. } = claimed;
+    let ClaimedDelivery { mut delivery, claims, .. } = claimed;
     let told = shared.observer.of(&delivery.id);
     let id = delivery.id.clone();
     let answered = heard(&shared, &delivery).await;
     let decision = if claims > MOST_CLAIMS {
         failed(format!("{} workers in a row went away while they matched it; it is given up", claims - 1))
-    } else if delivery.content.body.len() >= LARGE {
-        let shared = Arc::clone(&shared);
-        match tokio::task::spawn_blocking(move || guarded(&shared, &delivery, event)).await {
-            Ok(decision) => decision,
-            Err(_) => failed(BROKE_OFF.to_owned()),
-        }
     } else {
-        guarded(&shared, &delivery, event)
+        // What was learned for an earlier decision may have changed.
+        delivery.learned = None;
+        match look(&shared, &delivery, event, true).await {
+            Looked::Decided(decision) => decision,
+            Looked::Asks(event, asks) => match asking::ask(&shared.clients.github, &event, &asks).await {
+                Ok(learned) => {
+                    delivery.learned = Some(learned);
+                    match look(&shared, &delivery, None, false).await {
+                        Looked::Decided(decision) => decision,
+                        Looked::Asks(..) => failed(BROKE_OFF.to_owned()),
+                    }
+                }
+                Err(why) => failed(format!("GitHub does not say who may start what here, so nothing is started: {why}")),
+            },
+        }
     };
     if let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict) {
         let groups = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
@@ -101,13 +109,30 @@ fn without_event(verdict: Verdict) -> Decision {
     Decision { traces: json!([]), verdict, line: None, about: About::default(), learned: None }
 }
 
-/// An error of ours in decoding or matching must not end in a loop of workers that fall over.
-fn guarded(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> Decision {
-    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery, event)))
-        .unwrap_or_else(|_| failed(BROKE_OFF.to_owned()))
+/// What a look at a delivery came to.
+enum Looked {
+    Decided(Decision),
+    /// There is something to be asked before.
+    Asks(Box<Event>, Asks),
 }
 
-fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> Decision {
+/// Looks at a delivery, at a large one on a thread that may take its time. `asks`: may it ask?
+async fn look(shared: &Arc<Shared>, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
+    if delivery.content.body.len() < LARGE {
+        return guarded(shared, delivery, event, asks);
+    }
+    let (shared, delivery) = (Arc::clone(shared), delivery.clone());
+    let looked = tokio::task::spawn_blocking(move || guarded(&shared, &delivery, event, asks)).await;
+    looked.unwrap_or_else(|_| Looked::Decided(failed(BROKE_OFF.to_owned())))
+}
+
+/// An error of ours in decoding or matching must not end in a loop of workers that fall over.
+fn guarded(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
+    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery, event, asks)))
+        .unwrap_or_else(|_| Looked::Decided(failed(BROKE_OFF.to_owned())))
+}
+
+fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
     let index = shared.rules.load_full();
     let read = match event {
         Some(event) => Ok(Some(sources::journaled(*event, delivery))),
@@ -117,11 +142,17 @@ fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>) -> D
         Ok(Some(event)) if index.reads_payload(&event.kind) => shared.decode(delivery, true),
         other => other,
     };
-    match event {
+    Looked::Decided(match event {
         Err(why) => without_event(Verdict::Rejected(why)),
         Ok(None) => without_event(Verdict::Ignored),
-        Ok(Some(event)) => by_rules(&index, &event, shared.policy.dry_run),
-    }
+        Ok(Some(event)) => {
+            let asks = if asks && shared.clients.github.has_token() { index.asks(&event) } else { Asks::default() };
+            if !asks.is_empty() {
+                return Looked::Asks(Box::new(event), asks);
+            }
+            Decision { learned: delivery.learned.clone(), ..by_rules(&index, &event, shared.policy.dry_run) }
+        }
+    })
 }
 
 fn by_rules(index: &Index, event: &Event, dry: bool) -> Decision {

@@ -6,6 +6,7 @@
 mod about;
 mod ancestry;
 pub mod approval;
+mod asking;
 mod attempt;
 mod execute;
 mod fresh;

@@ -242,14 +242,20 @@ fn media_type(content_type: &str) -> Cow<'_, str> {
     }
 }
 
-/// The `delivery` context.
-/// Completes an event that was read before its delivery was journaled.
+/// Completes an event that was read before its delivery was journaled: with the `delivery` context, and with what its provider was asked.
 pub fn journaled(event: Event, delivery: &Delivery) -> Event {
     let mut context = delivery_context(delivery);
     if let (Value::Object(context), Value::Object(lineage)) = (&mut context, event.delivery) {
         context.extend(lineage);
     }
-    Event { delivery: context, ..event }
+    let mut event = Event { delivery: context, ..event };
+    for (name, context) in [("event", &mut event.event), ("actor", &mut event.actor)] {
+        let learned = delivery.learned.as_ref().and_then(|learned| learned.get(name)).and_then(Value::as_object);
+        if let (Value::Object(context), Some(learned)) = (context, learned) {
+            context.extend(learned.clone());
+        }
+    }
+    event
 }
 
 fn delivery_context(delivery: &Delivery) -> Value {

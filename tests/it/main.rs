@@ -7,6 +7,7 @@ mod bounds;
 mod by_hand;
 mod cel;
 mod checking;
+mod commands;
 mod console;
 mod crash;
 mod demo;

@@ -74,6 +74,11 @@ impl GitHub {
         Ok(Self { inner: Arc::new(inner), reporting: false })
     }
 
+    /// Without a token GitHub says little, and nothing about people.
+    pub fn has_token(&self) -> bool {
+        self.inner.settings.token.is_some()
+    }
+
     /// For calls that tell people what has happened: they may also use what is left of the hourly limit when the others may not.
     #[must_use]
     pub fn reporting(&self) -> Self {

@@ -86,8 +86,10 @@ impl Checker<'_> {
             on_failure: failed.steps,
             finally: last.steps,
             reads_payload: false,
+            reads_permission: false,
         };
-        rule.reads_payload = expressions(&rule).iter().any(|expression| expression.reads(&["event", "payload"]));
+        let reads = |path: &[&str]| expressions(&rule).iter().any(|expression| expression.reads(path));
+        (rule.reads_payload, rule.reads_permission) = (reads(&["event", "payload"]), reads(&["actor", "permission"]));
         Some(rule)
     }
 

@@ -283,6 +283,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
         on_failure: Vec::new(),
         finally: Vec::new(),
         reads_payload: false,
+        reads_permission: false,
     }
 }
 

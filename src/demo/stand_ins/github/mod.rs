@@ -211,6 +211,9 @@ impl GitHub {
         if let Some(answer) = hooks::answer(&self.base, request, &lock(&self.state), &segments) {
             return answer;
         }
+        if let Some(Reply::Ok(document)) = people::membership(&lock(&self.state), &self.base, &segments).transpose()? {
+            return Ok(Answer::json(200, &document));
+        }
         let ["repos", owner, name, rest @ ..] = &segments[..] else {
             return Err(refused(404, "Not Found"));
         };

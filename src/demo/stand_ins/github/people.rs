@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::answers::Refusal;
+use super::answers::{Refusal, refused};
 use super::state::State;
 use super::{Call, GitHub, Reply, repository};
 use crate::clock::Timestamp;
@@ -14,6 +14,11 @@ impl GitHub {
         if let Some(repository) = lock(&self.state).repositories.get_mut(repository) {
             repository.collaborators.insert(login.to_owned(), role.to_owned());
         }
+    }
+
+    /// Makes somebody a member of a team, `org/team`; a `pending` one was only invited.
+    pub fn join(&self, team: &str, login: &str, pending: bool) {
+        lock(&self.state).teams.insert((team.to_owned(), login.to_owned()), pending);
     }
 
     /// A comment of a person; `edited` is one that was changed since.
@@ -37,6 +42,19 @@ pub(super) fn answer(call: &Call<'_>, state: &mut State, rest: &[&str]) -> Optio
         ("GET", ["collaborators", login, "permission"]) => Some(permission(call, state, login)),
         _ => None,
     }
+}
+
+/// `GET /orgs/{org}/teams/{team_slug}/memberships/{username}`
+pub(super) fn membership(state: &State, base: &str, segments: &[&str]) -> Option<Result<Reply, Refusal>> {
+    let ["orgs", organisation, "teams", team, "memberships", login] = segments else { return None };
+    let pending = state.teams.get(&(format!("{organisation}/{team}"), (*login).to_owned()));
+    let state = pending.map(|pending| if *pending { "pending" } else { "active" });
+    let url = format!("{base}/{}", segments.join("/"));
+    Some(
+        state
+            .map(|state| Reply::Ok(json!({ "url": url, "role": "member", "state": state })))
+            .ok_or_else(|| refused(404, "Not Found")),
+    )
 }
 
 /// `permission` knows only three words; `role_name` says more.

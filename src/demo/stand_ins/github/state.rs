@@ -13,6 +13,8 @@ pub(super) struct State {
     pub(super) hooks: BTreeMap<(String, u64), Hook>,
     /// Number of an App -> its public key, PEM.
     pub(super) apps: BTreeMap<String, String>,
+    /// (`org/team`, login) -> only invited?
+    pub(super) teams: BTreeMap<(String, String), bool>,
     last_id: u64,
 }
 
