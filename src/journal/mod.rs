@@ -2,6 +2,7 @@
 
 pub mod crash;
 pub mod record;
+mod sql;
 pub mod sqlite;
 
 use std::fmt;

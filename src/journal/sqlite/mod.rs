@@ -1,21 +1,9 @@
 //! The journal in one SQLite file: WAL, `synchronous=FULL` for whatever is promised, one writer with group commit, readers beside it.
 
-mod audit;
-mod by_hand;
 pub mod care;
-mod claim;
-mod deliveries;
-mod exclusive;
-mod filter;
-mod identity;
-mod ledger;
-mod listing;
-mod order;
+mod database;
 mod reader;
-mod retention;
-mod rows;
 mod schema;
-mod streaks;
 mod writer;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -23,22 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use declic_actions::action::Answer;
 use rusqlite::{Connection, OpenFlags};
-use serde_json::Value;
 
 use super::crash::Faults;
-use super::record::{
-    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Subject, Written,
-};
-use super::{Journal, JournalError, LedgerError};
+use super::record::{AppendedLeased, NewDelivery};
+pub use super::sql::ReadOnly;
+use super::sql::{Care, Database, Fault, Session, Store, append, leased};
+use super::{JournalError, LedgerError};
 use crate::clock::Timestamp;
-use crate::rules::model::RuleFile;
 use reader::Readers;
 pub use writer::Clock;
-use writer::{Desk, Durability, Session, Undo, Writer};
+use writer::{Desk, Writer};
 
 /// How a file is opened.
 pub struct Options {
@@ -91,7 +74,7 @@ impl Sqlite {
         let lock = lock(path).map_err(fail)?;
         let mut connection = connect(path, &options).map_err(|error| fail(error.to_string()))?;
         schema::migrate(&mut connection).map_err(fail)?;
-        claim::void_leases(&connection).map_err(|error| fail(error.to_string()))?;
+        void_leases(&connection).map_err(|error| fail(error.to_string()))?;
         let (writer, desk) = Writer::new(connection, options.clock, options.faults, options.queue);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -130,11 +113,6 @@ impl Drop for Sqlite {
     }
 }
 
-/// Reads the store of a process that may be serving from it.
-pub struct ReadOnly {
-    readers: Readers,
-}
-
 impl ReadOnly {
     /// Opens an existing file.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
@@ -143,55 +121,11 @@ impl ReadOnly {
             return Err(fail("there is no such file; has `declic serve` run with these settings?".to_owned()));
         }
         let readers = Readers::new(path);
-        readers.with(|connection| Ok(schema::recognise(connection))).map_err(|error| fail(error.to_string()))?.map_err(fail)?;
-        Ok(Self { readers })
-    }
-
-    /// As [`Journal::deliveries`].
-    pub fn deliveries(&self, listing: &Listing) -> Result<Vec<DeliveryRecord>, JournalError> {
-        self.readers.with(|connection| listing::deliveries(connection, listing))
-    }
-
-    /// As [`Journal::delivery`].
-    pub fn delivery(&self, id: &str) -> Result<Option<Delivery>, JournalError> {
-        self.readers.with(|connection| listing::delivery(connection, id))
-    }
-
-    /// As [`Journal::delivery_record`].
-    pub fn delivery_record(&self, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, JournalError> {
-        self.readers.with(|connection| listing::delivery_record(connection, id))
-    }
-
-    /// As [`Journal::runs`].
-    pub fn runs(&self, listing: &Listing) -> Result<Vec<RunRecord>, JournalError> {
-        self.readers.with(|connection| listing::runs(connection, listing))
-    }
-
-    /// As [`Journal::runs_of`].
-    pub fn runs_of(&self, delivery: &str) -> Result<Vec<RunRecord>, JournalError> {
-        self.readers.with(|connection| listing::runs_of(connection, delivery))
-    }
-
-    /// As [`Journal::run`].
-    pub fn run(&self, id: &str) -> Result<Option<(RunRecord, Vec<StepRecord>)>, JournalError> {
-        self.readers.with(|connection| listing::run(connection, id))
-    }
-
-    /// As [`Journal::mark`].
-    pub fn mark(&self, name: &str) -> Result<Option<Timestamp>, JournalError> {
-        self.readers.with(|connection| listing::mark(connection, name))
-    }
-
-    /// What is damaged in the file, if anything.
-    pub fn integrity(&self) -> Result<Option<String>, JournalError> {
-        let found: String =
-            self.readers.with(|connection| Ok(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?))?;
-        Ok((found != "ok").then_some(found))
-    }
-
-    /// As [`Journal::rules`].
-    pub fn rules(&self, revision: &str) -> Result<Option<Vec<RuleFile>>, JournalError> {
-        self.readers.with(|connection| listing::rules(connection, revision))
+        readers
+            .blocking(|connection| Ok(schema::recognise(connection)))
+            .map_err(|error| fail(error.to_string()))?
+            .map_err(fail)?;
+        Ok(Self(Box::new(readers)))
     }
 }
 
@@ -238,212 +172,41 @@ fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-#[async_trait]
-impl Journal for Sqlite {
-    async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError> {
+impl Store for Sqlite {
+    async fn take_in(&self, delivery: NewDelivery, lease: Option<Duration>) -> Result<AppendedLeased, JournalError> {
         let size = delivery.body.len();
-        let append = move |session: &Session<'_>| deliveries::append(session, &delivery, None);
-        self.desk().append(size, append).await.map_err(journal_error)
-    }
-
-    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError> {
-        let size = delivery.body.len();
-        let append = move |session: &Session<'_>| deliveries::append_leased(session, delivery, lease);
-        self.desk().append(size, append).await.map_err(journal_error)
-    }
-
-    async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
-        self.desk().submit(Durability::Relaxed, move |session| claim::claim(session, &claim)).await.map_err(journal_error)
-    }
-
-    async fn extend(&self, leases: Vec<Lease>, length: Duration) -> Result<Vec<bool>, JournalError> {
-        self.desk()
-            .submit(Durability::Relaxed, move |session| claim::extend(session, &leases, length))
-            .await
-            .map_err(journal_error)
-    }
-
-    async fn decide(&self, lease: Lease, decision: Decision) -> Result<Vec<String>, LedgerError> {
-        let decide = move |session: &Session<'_>| deliveries::decide(session, &lease, &decision);
-        self.desk().submit_as(Undo::Together, Durability::Relaxed, decide).await
-    }
-
-    async fn release(&self, lease: Lease) -> Result<(), LedgerError> {
-        self.desk()
-            .submit(Durability::Relaxed, move |session| match &lease.subject {
-                Subject::Delivery(_) => deliveries::release(session, &lease),
-                Subject::Run(_) => ledger::write(session, &lease, &[Change::Released]).map(drop),
-            })
-            .await
-    }
-
-    async fn write(&self, lease: Lease, changes: Vec<Change>) -> Result<Written, LedgerError> {
-        self.desk().submit(Durability::Full, move |session| ledger::write(session, &lease, &changes)).await
-    }
-
-    async fn wanted(&self, run: &str) -> Result<Written, JournalError> {
-        let run = run.to_owned();
-        self.readers.read(move |connection| ledger::wanted(connection, &run)).await
-    }
-
-    async fn call_up(&self, name: &str, most: usize) -> Result<usize, JournalError> {
-        let name = name.to_owned();
-        let called = self.desk().submit(Durability::Relaxed, move |session| exclusive::call_up(session, &name, most));
-        called.await.map_err(journal_error)
-    }
-
-    async fn rivals(&self, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> Result<Vec<Line>, JournalError> {
-        let line = line.clone();
-        self.readers.read(move |connection| order::rivals(connection, &line, &groups, exclusive.as_deref())).await
-    }
-
-    async fn learn(&self, line: &Line, other: &Line, order: Order) -> Result<(), JournalError> {
-        let (line, other) = (line.clone(), other.clone());
-        let learned = self.desk().submit(Durability::Relaxed, move |session| order::learn(session, &line, &other, order));
-        learned.await.map_err(journal_error)
-    }
-
-    async fn retry(&self, run: &str) -> Result<(), LedgerError> {
-        let run = run.to_owned();
-        self.desk().submit(Durability::Full, move |session| by_hand::retry(session, &run)).await
-    }
-
-    async fn cancel(&self, run: &str) -> Result<bool, LedgerError> {
-        let run = run.to_owned();
-        self.desk().submit(Durability::Full, move |session| by_hand::cancel(session, &run)).await
-    }
-
-    async fn answer(&self, run: &str, place: Place, answer: Answer) -> Result<(), LedgerError> {
-        let run = run.to_owned();
-        self.desk().submit(Durability::Full, move |session| by_hand::answer(session, &run, place, &answer)).await
-    }
-
-    async fn dead(&self, selection: Selection) -> Result<Vec<String>, JournalError> {
-        let found = self.desk().submit(Durability::Relaxed, move |session| by_hand::dead(session, &selection));
-        found.await.map_err(journal_error)
-    }
-
-    async fn replay(&self, delivery: &str) -> Result<String, LedgerError> {
-        let delivery = delivery.to_owned();
-        self.desk().submit(Durability::Full, move |session| by_hand::replay(session, &delivery)).await
-    }
-
-    async fn missing(&self, source: &str, ids: Vec<String>) -> Result<Vec<String>, JournalError> {
-        let source = source.to_owned();
-        self.readers.read(move |connection| listing::missing(connection, &source, ids)).await
-    }
-
-    async fn mark(&self, name: &str) -> Result<Option<Timestamp>, JournalError> {
-        let name = name.to_owned();
-        self.readers.read(move |connection| listing::mark(connection, &name)).await
-    }
-
-    async fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), JournalError> {
-        let name = name.to_owned();
-        let kept = self.desk().submit(Durability::Relaxed, move |session| deliveries::set_mark(session, &name, at));
-        kept.await.map_err(journal_error)
-    }
-
-    async fn keep_rules(&self, revision: &str, files: Vec<RuleFile>) -> Result<(), JournalError> {
-        let revision = revision.to_owned();
-        self.desk()
-            .submit(Durability::Full, move |session| deliveries::keep_rules(session, &revision, &files))
-            .await
-            .map_err(journal_error)
-    }
-
-    async fn rules(&self, revision: &str) -> Result<Option<Vec<RuleFile>>, JournalError> {
-        let revision = revision.to_owned();
-        self.readers.read(move |connection| listing::rules(connection, &revision)).await
-    }
-
-    async fn delivery(&self, id: &str) -> Result<Option<Delivery>, JournalError> {
-        let id = id.to_owned();
-        self.readers.read(move |connection| listing::delivery(connection, &id)).await
-    }
-
-    async fn delivery_record(&self, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, JournalError> {
-        let id = id.to_owned();
-        self.readers.read(move |connection| listing::delivery_record(connection, &id)).await
-    }
-
-    async fn deliveries(&self, listing: Listing) -> Result<Vec<DeliveryRecord>, JournalError> {
-        self.readers.read(move |connection| listing::deliveries(connection, &listing)).await
-    }
-
-    async fn run(&self, id: &str) -> Result<Option<(RunRecord, Vec<StepRecord>)>, JournalError> {
-        let id = id.to_owned();
-        self.readers.read(move |connection| listing::run(connection, &id)).await
-    }
-
-    async fn runs(&self, listing: Listing) -> Result<Vec<RunRecord>, JournalError> {
-        self.readers.read(move |connection| listing::runs(connection, &listing)).await
-    }
-
-    async fn runs_of(&self, delivery: &str) -> Result<Vec<RunRecord>, JournalError> {
-        let delivery = delivery.to_owned();
-        self.readers.read(move |connection| listing::runs_of(connection, &delivery)).await
-    }
-
-    async fn audit(&self, who: &str, act: &str, subject: &str) -> Result<i64, JournalError> {
-        let [who, act, subject] = [who, act, subject].map(str::to_owned);
-        let written = self.desk().submit(Durability::Full, move |session| audit::write(session, &who, &act, &subject));
-        written.await.map_err(journal_error)
-    }
-
-    async fn audited(&self, number: i64, outcome: &str) -> Result<(), JournalError> {
-        let outcome = outcome.to_owned();
-        let written = self.desk().submit(Durability::Full, move |session| audit::finish(session, number, &outcome));
-        written.await.map_err(journal_error)
-    }
-
-    async fn audit_log(&self, before: Option<i64>, limit: usize) -> Result<Vec<AuditEntry>, JournalError> {
-        self.readers.read(move |connection| audit::list(connection, before, limit)).await
-    }
-
-    async fn last_done(&self) -> Result<Vec<LastDone>, JournalError> {
-        self.readers.read(exclusive::all).await
-    }
-
-    async fn counts(&self, since: Timestamp) -> Result<Counts, JournalError> {
-        self.readers.read(move |connection| listing::counts(connection, since)).await
-    }
-
-    async fn forget(&self, older: Duration, limit: usize) -> Result<usize, JournalError> {
-        self.desk()
-            .submit(Durability::Relaxed, move |session| retention::forget(session, older, limit))
-            .await
-            .map_err(journal_error)
-    }
-
-    async fn shrink(&self, bytes: u64, limit: usize) -> Result<usize, JournalError> {
-        self.desk()
-            .submit(Durability::Relaxed, move |session| retention::shrink(session, bytes, limit))
-            .await
-            .map_err(journal_error)
-    }
-
-    fn works(&self) -> bool {
-        self.desk().works()
-    }
-
-    async fn probe(&self) -> Result<(), JournalError> {
-        let write = |session: &writer::Session<'_>| {
-            session.connection.prepare_cached("UPDATE probe SET count = count + 1")?.execute([])?;
-            Ok(())
+        let work = move |session: &Session<'_>| {
+            let appended = append(session, &delivery, lease)?;
+            Ok(if lease.is_some() { leased(appended, delivery) } else { (appended, None) })
         };
-        self.desk().submit(Durability::Full, write).await.map_err(journal_error)
+        Ok(self.desk().append(size, work).await?)
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        care: Care,
+        work: impl Fn(&Session<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.desk().submit(care, work).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&dyn Database) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        self.readers.read(query).await
+    }
+
+    fn takes_writes(&self) -> bool {
+        self.desk().works()
     }
 }
 
-/// Of commands that are not under a lease.
-fn journal_error(error: LedgerError) -> JournalError {
-    match error {
-        LedgerError::Journal(error) => error,
-        LedgerError::Lost
-        | LedgerError::Impossible(_)
-        | LedgerError::Taken(_)
-        | LedgerError::Stale { .. }
-        | LedgerError::Refused(_) => JournalError::Down(error.to_string()),
-    }
+/// The lock says that no other process serves from the file: whoever held a lease is dead, and nobody has to wait for its end.
+fn void_leases(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE deliveries SET next_at = 0 WHERE next_at IS NOT NULL AND state = 'matching'", [])?;
+    connection.execute("UPDATE runs SET next_at = 0 WHERE next_at IS NOT NULL AND state = 'running'", [])?;
+    // And whoever knew that a target cannot be asked.
+    connection.execute("UPDATE runs SET next_at = 0 WHERE waits_for IS NOT NULL AND state = 'waiting'", [])?;
+    Ok(())
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::writer::Fault;
-use crate::journal::{JournalError, LedgerError};
+use super::database::File;
+use crate::journal::JournalError;
+use crate::journal::sql::{Database, Fault, Look, Looking};
 
 /// Idle connections that are kept; each has a page cache of its own.
 const KEPT: usize = 2;
@@ -26,17 +27,17 @@ impl Readers {
     /// Reads on a thread that may block.
     pub async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        query: impl FnOnce(&dyn Database) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, JournalError> {
         let readers = self.clone();
-        match tokio::task::spawn_blocking(move || readers.with(query)).await {
+        match tokio::task::spawn_blocking(move || readers.blocking(|connection| query(&File::new(connection)))).await {
             Ok(result) => result,
             Err(error) => Err(JournalError::Down(format!("a reader of the store broke off: {error}"))),
         }
     }
 
     /// Reads on this thread.
-    pub fn with<T>(&self, query: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, JournalError> {
+    pub fn blocking<T>(&self, query: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, JournalError> {
         let connection = match self.lock().pop() {
             Some(connection) => connection,
             None => self.connect().map_err(|error| JournalError::Down(error.to_string()))?,
@@ -46,10 +47,7 @@ impl Readers {
         if idle.len() < KEPT {
             idle.push(connection);
         }
-        result.map_err(|fault| match fault.into() {
-            LedgerError::Journal(error) => error,
-            other => JournalError::Down(other.to_string()),
-        })
+        result.map_err(JournalError::from)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
@@ -72,10 +70,24 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+impl Look for Readers {
+    fn with(&self, query: Looking<'_>) -> Result<(), JournalError> {
+        self.blocking(|connection| query(&File::new(connection)))
+    }
+
+    fn damage(&self) -> Result<Option<String>, JournalError> {
+        let found: String = self.blocking(|connection| {
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(|error| Fault::Store(error.to_string()))
+        })?;
+        Ok((found != "ok").then_some(found))
+    }
+}
+
 /// Several statements of one query see the same moment.
 fn in_one_view<T>(connection: &Connection, query: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {
-    let transaction = connection.unchecked_transaction()?;
+    let fault = |error: rusqlite::Error| Fault::Store(error.to_string());
+    let transaction = connection.unchecked_transaction().map_err(fault)?;
     let result = query(&transaction)?;
-    transaction.commit()?;
+    transaction.commit().map_err(fault)?;
     Ok(result)
 }

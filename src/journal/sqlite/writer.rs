@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::database::File;
 use crate::clock::Timestamp;
 use crate::journal::crash::{Faults, Point};
+use crate::journal::sql::{Care, Database, Durability, Fault, Session, Undo};
 use crate::journal::{JournalError, LedgerError};
 
 /// The store's clock. Nobody else's time decides anything.
@@ -21,79 +23,14 @@ const BATCH_BYTES: usize = 8 << 20;
 /// While the store is down, it is tried again this often.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
 
-/// What a command works with: an open transaction.
-pub(super) struct Session<'a> {
-    pub connection: &'a Connection,
-    pub now: Timestamp,
-}
-
-/// Why one command failed; the others of its transaction do not care.
-#[derive(Debug)]
-pub(super) enum Fault {
-    Sql(rusqlite::Error),
-    Ledger(LedgerError),
-}
-
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<LedgerError> for Fault {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<crate::journal::record::Impossible> for Fault {
-    fn from(impossible: crate::journal::record::Impossible) -> Self {
-        Self::Ledger(impossible.into())
-    }
-}
-
-impl From<serde_json::Error> for Fault {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Ledger(JournalError::Down(format!("a record cannot be read or written as JSON: {error}")).into())
-    }
-}
-
-impl From<Fault> for LedgerError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Sql(error) => JournalError::Down(error.to_string()).into(),
-            Fault::Ledger(error) => error,
-        }
-    }
-}
-
-/// Must the answer survive a power cut? Everything survives the death of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Durability {
-    /// Losing it with the power loses nothing that was promised: claims, heartbeats, decisions that would be made again.
-    Relaxed,
-    /// On disk before it is answered.
-    Full,
-}
-
 type Answer = Box<dyn FnOnce(Result<(), JournalError>) + Send>;
-/// Given an error in place of a session, it does nothing and its answer is that error.
-type Work = Box<dyn FnOnce(Result<&Session<'_>, JournalError>) -> Answer + Send>;
+/// Given an error in place of a transaction, it does nothing and its answer is that error.
+type Work = Box<dyn FnOnce(Result<(&File<'_>, Timestamp), JournalError>) -> Answer + Send>;
 
 pub(super) struct Command {
     durability: Durability,
     size: usize,
     work: Work,
-}
-
-/// What becomes of what a failing command has written already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Undo {
-    /// It alone is undone: it works in a savepoint of its own, for which SQLite copies every page it touches.
-    Alone,
-    /// The whole transaction is, as if the disk had failed. For the two commands that every delivery needs: they refuse before they
-    /// write, and beyond that fail only if the store does.
-    Together,
 }
 
 /// The way in for all commands.
@@ -112,20 +49,10 @@ impl Desk {
     /// Does `work` inside the next transaction; answers after its commit. Waits for a place in the queue.
     pub async fn submit<T: Send + 'static>(
         &self,
-        durability: Durability,
+        care: Care,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.submit_as(Undo::Alone, durability, work).await
-    }
-
-    /// The same, with a choice.
-    pub async fn submit_as<T: Send + 'static>(
-        &self,
-        undo: Undo,
-        durability: Durability,
-        work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, LedgerError> {
-        let (command, answer) = self.command(durability, 0, undo, work);
+        let (command, answer) = self.command(care, 0, work);
         self.commands.send(command).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
@@ -136,7 +63,7 @@ impl Desk {
         size: usize,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (command, answer) = self.command(Durability::Full, size, Undo::Together, work);
+        let (command, answer) = self.command(Care::APPEND, size, work);
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Full,
             mpsc::error::TrySendError::Closed(_) => JournalError::Down("the store's writer has stopped".to_owned()),
@@ -146,20 +73,24 @@ impl Desk {
 
     fn command<T: Send + 'static>(
         &self,
-        durability: Durability,
+        care: Care,
         size: usize,
-        undo: Undo,
         work: impl FnOnce(&Session<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> (Command, oneshot::Receiver<Result<T, LedgerError>>) {
         let (sender, receiver) = oneshot::channel();
         let works = Arc::clone(&self.works);
-        let work: Work = Box::new(move |session| {
-            let result = match session {
-                Ok(session) if undo == Undo::Alone => in_savepoint(session, work),
-                Ok(session) => with_all(session, work),
-                Err(error) => Err(Fault::Ledger(error.into())),
+        let work: Work = Box::new(move |open| {
+            let (result, store_failed) = match open {
+                Ok((file, now)) => {
+                    let session = Session { connection: file, now };
+                    let result = match care.undo {
+                        Undo::Alone => in_savepoint(file, &session, work),
+                        Undo::Together => with_all(file, &session, work),
+                    };
+                    (result, file.failed.take())
+                }
+                Err(error) => (Err(Fault::Ledger(error.into())), false),
             };
-            let store_failed = matches!(&result, Err(Fault::Sql(rusqlite::Error::SqliteFailure(..))));
             // Whoever asked may have gone away; what was written stays written.
             Box::new(move |commit| {
                 if store_failed {
@@ -168,7 +99,7 @@ impl Desk {
                 drop(sender.send(commit.map_err(LedgerError::from).and_then(|()| result.map_err(LedgerError::from))))
             })
         });
-        (Command { durability, size, work }, receiver)
+        (Command { durability: care.durability, size, work }, receiver)
     }
 }
 
@@ -177,25 +108,28 @@ fn stopped() -> LedgerError {
 }
 
 /// A command that fails after it wrote takes the transaction with it.
-fn with_all<T>(session: &Session<'_>, work: impl FnOnce(&Session<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-    let before = session.connection.total_changes();
+fn with_all<T>(file: &File<'_>, session: &Session<'_>, work: impl FnOnce(&Session<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
+    let before = file.connection.total_changes();
     let result = work(session);
-    if result.is_err() && session.connection.total_changes() != before && !session.connection.is_autocommit() {
-        session.connection.execute_batch("ROLLBACK")?;
+    if result.is_err() && file.connection.total_changes() != before && !file.connection.is_autocommit() {
+        file.execute("ROLLBACK", &[])?;
     }
     result
 }
 
 /// A command that fails leaves nothing behind, and does not hurt those it shares the transaction with.
-fn in_savepoint<T>(session: &Session<'_>, work: impl FnOnce(&Session<'_>) -> Result<T, Fault>) -> Result<T, Fault> {
-    let execute = |sql| session.connection.prepare_cached(sql)?.execute([]);
-    execute("SAVEPOINT command")?;
+fn in_savepoint<T>(
+    file: &File<'_>,
+    session: &Session<'_>,
+    work: impl FnOnce(&Session<'_>) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    file.execute("SAVEPOINT command", &[])?;
     let result = work(session);
-    if result.is_err() && !session.connection.is_autocommit() {
-        execute("ROLLBACK TO command")?;
+    if result.is_err() && !file.connection.is_autocommit() {
+        file.execute("ROLLBACK TO command", &[])?;
     }
-    if !session.connection.is_autocommit() {
-        execute("RELEASE command")?;
+    if !file.connection.is_autocommit() {
+        file.execute("RELEASE command", &[])?;
     }
     result
 }
@@ -270,8 +204,8 @@ impl Writer {
                 refuse(command, why);
                 continue;
             }
-            let session = Session { connection: &self.connection, now: (self.clock)() };
-            answers.push((command.work)(Ok(&session)));
+            let file = File::new(&self.connection);
+            answers.push((command.work)(Ok((&file, (self.clock)()))));
             if self.connection.is_autocommit() {
                 begun = Err("the transaction was rolled back: the disk is full, or it fails".to_owned());
             }

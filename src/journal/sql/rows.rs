@@ -1,11 +1,11 @@
 //! Rows of the tables as records.
 
 use bytes::Bytes;
-use rusqlite::Row;
-use rusqlite::types::{FromSqlError, Type};
 use serde::de::DeserializeOwned;
 
 use super::identity;
+use super::store::Fault;
+use super::value::Row;
 use crate::clock::Timestamp;
 use crate::journal::record::{
     About, AttemptRecord, AttemptState, Delivery, DeliveryRecord, DeliveryState, Group, GroupMode, NewDelivery, Phase, Place,
@@ -29,7 +29,7 @@ pub(super) const STEP_RECORD: &str =
 /// What [`attempt_record`] reads.
 pub(super) const ATTEMPT_RECORD: &str = "step_round, phase, step, number, round, worker, state, why, started_at, finished_at";
 
-pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
     Ok(Delivery {
         id: identity::delivery(row.get(0)?),
         content: NewDelivery {
@@ -37,7 +37,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
             delivery_id: row.get(2)?,
             event_type: row.get(3)?,
             headers: json(row, 4)?.unwrap_or_default(),
-            body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+            body: Bytes::from(row.get::<Vec<u8>>(5)?),
             received_at: Timestamp(row.get(6)?),
             trace: row.get(7)?,
             verified: row.get(8)?,
@@ -47,7 +47,7 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
     })
 }
 
-pub(super) fn delivery_record(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord> {
+pub(super) fn delivery_record(row: &Row<'_>) -> Result<DeliveryRecord, Fault> {
     Ok(DeliveryRecord {
         id: identity::delivery(row.get(0)?),
         source: row.get(1)?,
@@ -56,7 +56,7 @@ pub(super) fn delivery_record(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord>
         received_at: Timestamp(row.get(4)?),
         verified: row.get(5)?,
         trace: row.get(6)?,
-        size: count(row, 7)?,
+        size: row.get(7)?,
         replay: row.get(8)?,
         state: word(row, 9, DeliveryState::of_word)?,
         reason: row.get(10)?,
@@ -65,14 +65,14 @@ pub(super) fn delivery_record(row: &Row<'_>) -> rusqlite::Result<DeliveryRecord>
     })
 }
 
-pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+pub(super) fn run_record(row: &Row<'_>) -> Result<RunRecord, Fault> {
     let state = word(row, 6, RunState::of_word)?;
     let key: Option<String> = row.get(7)?;
     let group = match key {
         Some(key) => Some(Group { key, mode: word(row, 8, GroupMode::of_word)? }),
         None => None,
     };
-    let covered_by = match (row.get::<_, Option<i64>>(16)?, row.get::<_, Option<i64>>(17)?) {
+    let covered_by = match (row.get::<Option<i64>>(16)?, row.get::<Option<i64>>(17)?) {
         (Some(delivery), Some(number)) => Some(identity::run(delivery, number)),
         _ => None,
     };
@@ -86,8 +86,8 @@ pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         revision: row.get(5)?,
         state,
         group,
-        round: count(row, 9)?,
-        claims: count(row, 10)?,
+        round: row.get(9)?,
+        claims: row.get(10)?,
         created_at: Timestamp(row.get(11)?),
         started_at: moment(row, 12)?,
         finished_at: moment(row, 13)?,
@@ -97,15 +97,15 @@ pub(super) fn run_record(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
         cancelled: row.get(18)?,
         by_hand: row.get(19)?,
         note: row.get(20)?,
-        waits_for: row.get::<_, Option<String>>(21)?.filter(|_| state == RunState::Waiting),
+        waits_for: row.get::<Option<String>>(21)?.filter(|_| state == RunState::Waiting),
         dry: row.get(22)?,
     })
 }
 
 /// Without its attempts.
-pub(super) fn step_record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
+pub(super) fn step_record(row: &Row<'_>) -> Result<StepRecord, Fault> {
     Ok(StepRecord {
-        place: Place { round: count(row, 0)?, phase: word(row, 1, Phase::of_word)?, index: count(row, 2)? },
+        place: Place { round: row.get(0)?, phase: word(row, 1, Phase::of_word)?, index: row.get(2)? },
         label: StepLabel { id: row.get(3)?, name: row.get(4)?, uses: row.get(5)? },
         state: word(row, 6, StepState::of_word)?,
         intent: json(row, 7)?,
@@ -120,11 +120,11 @@ pub(super) fn step_record(row: &Row<'_>) -> rusqlite::Result<StepRecord> {
 }
 
 /// With the place of its step.
-pub(super) fn attempt_record(row: &Row<'_>) -> rusqlite::Result<(Place, AttemptRecord)> {
-    let place = Place { round: count(row, 0)?, phase: word(row, 1, Phase::of_word)?, index: count(row, 2)? };
+pub(super) fn attempt_record(row: &Row<'_>) -> Result<(Place, AttemptRecord), Fault> {
+    let place = Place { round: row.get(0)?, phase: word(row, 1, Phase::of_word)?, index: row.get(2)? };
     let attempt = AttemptRecord {
-        number: count(row, 3)?,
-        round: count(row, 4)?,
+        number: row.get(3)?,
+        round: row.get(4)?,
         worker: row.get(5)?,
         state: word(row, 6, AttemptState::of_word)?,
         why: json(row, 7)?,
@@ -134,26 +134,15 @@ pub(super) fn attempt_record(row: &Row<'_>) -> rusqlite::Result<(Place, AttemptR
     Ok((place, attempt))
 }
 
-fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp))
+fn moment(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fault> {
+    Ok(row.get::<Option<i64>>(column)?.map(Timestamp))
 }
 
-fn count<N: TryFrom<i64>>(row: &Row<'_>, column: usize) -> rusqlite::Result<N> {
-    let number: i64 = row.get(column)?;
-    N::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, number))
+/// One of our words; another one means that the store was tampered with.
+pub(super) fn word<T>(row: &Row<'_>, column: usize, of_word: fn(&str) -> Option<T>) -> Result<T, Fault> {
+    row.text(column)?.and_then(of_word).ok_or_else(|| Fault::Unreadable(format!("column {column} of a row has no word of ours")))
 }
 
-/// One of our words; another one means that the file was tampered with.
-pub(super) fn word<T>(row: &Row<'_>, column: usize, of_word: fn(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let text = row.get_ref(column)?.as_str()?;
-    of_word(text).ok_or_else(|| broken(column, FromSqlError::InvalidType))
-}
-
-fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    let Some(text) = row.get_ref(column)?.as_str_or_null()? else { return Ok(None) };
-    serde_json::from_str(text).map(Some).map_err(|error| broken(column, error))
-}
-
-fn broken(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Fault> {
+    Ok(row.text(column)?.map(serde_json::from_str).transpose()?)
 }

@@ -6,17 +6,17 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const LENGTH: usize = 13;
 
 /// The next number: the time in milliseconds above a counter of 20 bits, always greater than the last one, also if the clock goes back.
-pub(super) fn next(last: i64, now: Timestamp) -> i64 {
+pub(in crate::journal) fn next(last: i64, now: Timestamp) -> i64 {
     first(now).max(last.saturating_add(1))
 }
 
 /// The smallest number of what is received at this moment or later.
-pub(super) fn first(moment: Timestamp) -> i64 {
+pub(in crate::journal) fn first(moment: Timestamp) -> i64 {
     moment.0.clamp(0, i64::MAX >> 20) << 20
 }
 
 /// The id of a delivery.
-pub(super) fn delivery(number: i64) -> String {
+pub(in crate::journal) fn delivery(number: i64) -> String {
     (0..LENGTH)
         .rev()
         .map(|place| {
@@ -27,12 +27,12 @@ pub(super) fn delivery(number: i64) -> String {
 }
 
 /// The id of a run: the `number`-th of its delivery, from 1.
-pub(super) fn run(delivery_number: i64, number: i64) -> String {
+pub(in crate::journal) fn run(delivery_number: i64, number: i64) -> String {
     format!("{}-{number}", delivery(delivery_number))
 }
 
 /// The number of a delivery's id; `None` if it cannot be one.
-pub(super) fn delivery_number(id: &str) -> Option<i64> {
+pub(in crate::journal) fn delivery_number(id: &str) -> Option<i64> {
     if id.len() != LENGTH {
         return None;
     }
@@ -43,7 +43,7 @@ pub(super) fn delivery_number(id: &str) -> Option<i64> {
 }
 
 /// Delivery and number of a run's id; `None` if it cannot be one.
-pub(super) fn run_number(id: &str) -> Option<(i64, i64)> {
+pub(in crate::journal) fn run_number(id: &str) -> Option<(i64, i64)> {
     let (delivery, number) = id.split_once('-')?;
     Some((delivery_number(delivery)?, number.parse().ok()?))
 }

@@ -1,32 +1,35 @@
 //! A [`Listing`] as a condition of SQL: only what is asked for becomes part of it, values always as parameters.
 
-use rusqlite::types::Value;
-
 use super::identity;
+use super::value::Value;
 use crate::journal::record::Listing;
 
-/// Conditions that must all hold, and the values of their question marks, in order.
+/// Conditions that must all hold, and the values of `?1`, `?2`, … in them.
 #[derive(Default)]
 pub(super) struct Filter {
     conditions: Vec<String>,
-    pub values: Vec<Value>,
+    pub values: Vec<Value<'static>>,
 }
 
 impl Filter {
-    /// Every `?` of the condition stands for the same value.
-    fn all(&mut self, condition: &str, value: impl Into<Value>) {
-        let value = value.into();
-        self.values.extend(condition.matches('?').map(|_| value.clone()));
-        self.conditions.push(condition.to_owned());
+    /// The mark of one more value.
+    pub fn mark(&mut self, value: impl Into<Value<'static>>) -> String {
+        self.values.push(value.into());
+        format!("?{}", self.values.len())
+    }
+
+    /// Every `?` of the condition stands for the value.
+    fn all(&mut self, condition: &str, value: impl Into<Value<'static>>) {
+        let mark = self.mark(value);
+        self.conditions.push(condition.replace('?', &mark));
     }
 
     fn any_of(&mut self, column: &str, words: &[String]) {
         if words.is_empty() {
             return;
         }
-        let marks = vec!["?"; words.len()].join(", ");
-        self.conditions.push(format!("{column} IN ({marks})"));
-        self.values.extend(words.iter().cloned().map(Value::from));
+        let marks: Vec<String> = words.iter().map(|word| self.mark(word.clone())).collect();
+        self.conditions.push(format!("{column} IN ({})", marks.join(", ")));
     }
 
     /// What is about the delivery, whose table is `d`. Its number is its time of arrival, so that time is a range of the key.
@@ -44,7 +47,7 @@ impl Filter {
             self.all("(d.event = ? OR d.event_type = ?)", event.clone());
         }
         if let Some(repository) = &listing.repository {
-            self.all("d.repository = ? COLLATE NOCASE", repository.clone());
+            self.all("lower(d.repository) = lower(?)", repository.clone());
         }
     }
 
@@ -62,8 +65,8 @@ impl Filter {
         if let Some(text) = &listing.text {
             let id = identity::delivery_number(text).unwrap_or(-1);
             filter.all(
-                "(d.delivery_id LIKE ? ESCAPE '\\' OR d.title LIKE ? ESCAPE '\\' OR d.repository LIKE ? ESCAPE '\\' \
-                 OR d.reason LIKE ? ESCAPE '\\' OR d.event_type LIKE ? ESCAPE '\\' OR d.trace LIKE ? ESCAPE '\\')",
+                "(d.delivery_id /*pg: I*/LIKE ? ESCAPE '\\' OR d.title /*pg: I*/LIKE ? ESCAPE '\\' OR d.repository /*pg: I*/LIKE ? ESCAPE '\\' \
+                 OR d.reason /*pg: I*/LIKE ? ESCAPE '\\' OR d.event_type /*pg: I*/LIKE ? ESCAPE '\\' OR d.trace /*pg: I*/LIKE ? ESCAPE '\\')",
                 like(text),
             );
             filter.or("d.seq = ?", id);
@@ -86,8 +89,8 @@ impl Filter {
             let id = text.split_once('-').map_or(text.as_str(), |(delivery, _)| delivery);
             let id = identity::delivery_number(id).unwrap_or(-1);
             filter.all(
-                "(r.rule LIKE ? ESCAPE '\\' OR r.failure LIKE ? ESCAPE '\\' OR r.group_key LIKE ? ESCAPE '\\' \
-                 OR r.note LIKE ? ESCAPE '\\' OR d.title LIKE ? ESCAPE '\\' OR d.repository LIKE ? ESCAPE '\\')",
+                "(r.rule /*pg: I*/LIKE ? ESCAPE '\\' OR r.failure /*pg: I*/LIKE ? ESCAPE '\\' OR r.group_key /*pg: I*/LIKE ? ESCAPE '\\' \
+                 OR r.note /*pg: I*/LIKE ? ESCAPE '\\' OR d.title /*pg: I*/LIKE ? ESCAPE '\\' OR d.repository /*pg: I*/LIKE ? ESCAPE '\\')",
                 like(text),
             );
             filter.or("r.delivery = ?", id);
@@ -96,10 +99,10 @@ impl Filter {
     }
 
     /// Widens the last condition.
-    fn or(&mut self, condition: &str, value: impl Into<Value>) {
+    fn or(&mut self, condition: &str, value: impl Into<Value<'static>>) {
+        let mark = self.mark(value);
         let last = self.conditions.pop().unwrap_or_default();
-        self.conditions.push(format!("({last} OR {condition})"));
-        self.values.push(value.into());
+        self.conditions.push(format!("({last} OR {})", condition.replace('?', &mark)));
     }
 
     /// `WHERE …`, or nothing.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{OptionalExtension, params};
-
 use super::identity;
+use super::locks;
 use super::order::{self, Found};
 use super::rows::word;
+use super::store::{Fault, Session};
 use super::streaks::{self, Counted};
-use super::writer::{Fault, Session};
+use super::value::params;
 use crate::clock::Timestamp;
 use crate::journal::LedgerError;
 use crate::journal::record::{
@@ -17,30 +17,25 @@ use crate::journal::record::{
 };
 use crate::rules::model::RuleFile;
 
-/// Appends, and leases what is new to whoever appended it, as its first claim.
-pub(super) fn append_leased(session: &Session<'_>, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, Fault> {
-    let appended = append(session, &delivery, Some(lease))?;
-    let Appended::New { id } = &appended else { return Ok((appended, None)) };
+/// What was appended, in the hands of whoever appended it, as its first claim.
+pub(in crate::journal) fn leased(appended: Appended, delivery: NewDelivery) -> AppendedLeased {
+    let Appended::New { id } = &appended else { return (appended, None) };
     let lease = Lease { subject: Subject::Delivery(id.clone()), token: 1 };
     let delivery = Delivery { id: id.clone(), content: delivery, replay: false, learned: None };
-    Ok((appended, Some(ClaimedDelivery { lease, claims: 1, delivery })))
+    (appended, Some(ClaimedDelivery { lease, claims: 1, delivery }))
 }
 
-pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery, lease: Option<Duration>) -> Result<Appended, Fault> {
+pub(in crate::journal) fn append(
+    session: &Session<'_>,
+    delivery: &NewDelivery,
+    lease: Option<Duration>,
+) -> Result<Appended, Fault> {
     let connection = session.connection;
-    let last = connection
-        .prepare_cached("SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let number = identity::next(last.unwrap_or(0), session.now);
+    let number = connection.next_number(session.now)?;
     let state = if lease.is_some() { DeliveryState::Accepted.to(DeliveryState::Matching)? } else { DeliveryState::Accepted };
-    let inserted = connection
-        .prepare_cached(
-            "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token)
+    let inserted = connection.execute("INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
-             ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING",
-        )?
-        .execute(params![
+             ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING", params![
             number,
             delivery.source,
             delivery.delivery_id,
@@ -56,22 +51,20 @@ pub(super) fn append(session: &Session<'_>, delivery: &NewDelivery, lease: Optio
     if inserted == 0 {
         return known(session, delivery);
     }
-    connection.prepare_cached("INSERT INTO contents (delivery, headers, body) VALUES (?1, ?2, ?3)")?.execute(params![
-        number,
-        serde_json::to_string(&delivery.headers)?,
-        delivery.body.as_ref()
-    ])?;
+    connection.execute(
+        "INSERT INTO contents (delivery, headers, body) VALUES (?1, ?2, ?3)",
+        params![number, serde_json::to_string(&delivery.headers)?, delivery.body.as_ref()],
+    )?;
     Ok(Appended::New { id: identity::delivery(number) })
 }
 
 /// It came before: one that failed is taken up again, any other is left alone.
-fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
-    let (number, state) = session
-        .connection
-        .prepare_cached("SELECT seq, state FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0")?
-        .query_row(params![delivery.source, delivery.delivery_id], |row| {
-            Ok((row.get::<_, i64>(0)?, word(row, 1, DeliveryState::of_word)?))
-        })?;
+pub(in crate::journal) fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
+    let (number, state) = session.connection.one(
+        "SELECT seq, state FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0 /*pg: FOR UPDATE */",
+        params![delivery.source, delivery.delivery_id],
+        |row| Ok((row.get::<i64>(0)?, word(row, 1, DeliveryState::of_word)?)),
+    )?;
     let id = identity::delivery(number);
     if !matches!(state, DeliveryState::Failed | DeliveryState::Rejected) {
         return Ok(Appended::Duplicate { id });
@@ -83,30 +76,28 @@ fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Faul
 /// Takes a failed delivery up again. What began goes on at its failed step; what never began is matched again, by the rules in force now.
 fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<(), Fault> {
     let connection = session.connection;
-    let mut statement = connection.prepare_cached(
+    let begun = connection.rows(
         "SELECT seq, state FROM runs WHERE delivery = ?1 AND state IN ('failed', 'dead') AND started_at IS NOT NULL",
+        params![delivery],
+        |row| Ok((row.get::<i64>(0)?, word(row, 1, RunState::of_word)?)),
     )?;
-    let begun = statement
-        .query_map([delivery], |row| Ok((row.get::<_, i64>(0)?, word(row, 1, RunState::of_word)?)))?
-        .collect::<Result<Vec<_>, _>>()?;
     // Matching failed, or could not evaluate a rule.
-    let unmatched: bool = connection
-        .prepare_cached(
-            "SELECT reason IS NOT NULL OR EXISTS (SELECT 1 FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL)
+    let unmatched: bool = connection.one(
+        "SELECT reason IS NOT NULL OR EXISTS (SELECT 1 FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL)
                FROM deliveries WHERE seq = ?1",
-        )?
-        .query_row([delivery], |row| row.get(0))?;
+        params![delivery],
+        |row| row.get(0),
+    )?;
     let next = if unmatched || begun.is_empty() { DeliveryState::Accepted } else { DeliveryState::Running };
     for (run, state) in begun {
         revive_run(session, run, state)?;
     }
     let next = state.to(next)?;
     let due = (next == DeliveryState::Accepted).then_some(session.now.0);
-    connection
-        .prepare_cached(
-            "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
-        )?
-        .execute(params![delivery, next.word(), due])?;
+    connection.execute(
+        "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
+        params![delivery, next.word(), due],
+    )?;
     Ok(())
 }
 
@@ -114,22 +105,14 @@ fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<
 /// while it might have worked, from what it had saved.
 pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
     let connection = session.connection;
-    connection
-        .prepare_cached(
-            "UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL,
+    connection.execute("UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL,
                     cancelled = 0, note = NULL, waits_for = NULL
-             WHERE seq = ?1",
-        )?
-        .execute(params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
-    connection
-        .prepare_cached(
-            "UPDATE steps SET state = ?2, intent = NULL, why = NULL, answer = NULL, started_at = NULL, finished_at = NULL, exclusive = NULL,
+             WHERE seq = ?1", params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
+    connection.execute("UPDATE steps SET state = ?2, intent = NULL, why = NULL, answer = NULL, started_at = NULL, finished_at = NULL, exclusive = NULL,
                 saved = CASE (SELECT a.state FROM attempts a WHERE a.run = ?1 AND a.step_round = 0 AND a.phase = 'steps'
                                AND a.step = steps.number ORDER BY a.number DESC LIMIT 1) WHEN ?4 THEN NULL ELSE saved END
              WHERE run = ?1 AND round = 0 AND phase = 'steps' AND (state = ?3 OR (state = ?5 AND ?6))
-               AND number = (SELECT max(number) FROM steps WHERE run = ?1 AND round = 0 AND phase = 'steps')",
-        )?
-        .execute(params![
+               AND number = (SELECT max(number) FROM steps WHERE run = ?1 AND round = 0 AND phase = 'steps')", params![
             run,
             StepState::Waiting.word(),
             StepState::Failed.word(),
@@ -142,13 +125,14 @@ pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Re
 }
 
 pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) -> Result<Vec<String>, Fault> {
+    if let Verdict::Runs(runs) = &decision.verdict {
+        locks::all(session, runs.iter().flat_map(locks::of_run))?;
+    }
     let (delivery, state) = held(session, lease)?;
-    session
-        .connection
-        .prepare_cached(
-            "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
-        )?
-        .execute(params![delivery, serde_json::to_string(&decision.traces)?])?;
+    session.connection.execute(
+        "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
+        params![delivery, serde_json::to_string(&decision.traces)?],
+    )?;
     if let Some(line) = &decision.line {
         order::keep(session, delivery, line)?;
     }
@@ -174,13 +158,10 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
         Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
     };
     let next = state.to(next)?;
-    session
-        .connection
-        .prepare_cached(
-            "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0,
+    session.connection.execute(
+        "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0,
                 event = ?5, repository = ?6, title = ?7, learned = ?8 WHERE seq = ?1",
-        )?
-        .execute(params![
+        params![
             delivery,
             next.word(),
             reason,
@@ -189,7 +170,8 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             decision.about.repository,
             decision.about.title,
             decision.learned.as_ref().map(serde_json::to_string).transpose()?
-        ])?;
+        ],
+    )?;
     Ok(ids)
 }
 
@@ -203,30 +185,21 @@ struct Earlier {
 /// The runs that began before a delivery is decided again, and the highest of their numbers. Those that never began are what this decision replaces.
 fn earlier(session: &Session<'_>, delivery: i64) -> Result<(Vec<Earlier>, i64), Fault> {
     let connection = session.connection;
-    connection
-        .prepare_cached("DELETE FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL")?
-        .execute([delivery])?;
-    let mut statement = connection.prepare_cached("SELECT rule, owner, state, number FROM runs WHERE delivery = ?1")?;
-    let rows = statement.query_map([delivery], |row| {
-        let run = Earlier { rule: row.get(0)?, owner: row.get(1)?, state: word(row, 2, RunState::of_word)? };
-        Ok((run, row.get::<_, i64>(3)?))
-    })?;
-    let mut runs = Vec::new();
+    connection.execute("DELETE FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL", params![delivery])?;
     let mut last = 0;
-    for row in rows {
-        let (run, number) = row?;
-        last = last.max(number);
-        runs.push(run);
-    }
+    let runs = connection.rows("SELECT rule, owner, state, number FROM runs WHERE delivery = ?1", params![delivery], |row| {
+        last = last.max(row.get(3)?);
+        Ok(Earlier { rule: row.get(0)?, owner: row.get(1)?, state: word(row, 2, RunState::of_word)? })
+    })?;
     Ok((runs, last))
 }
 
 pub(super) fn release(session: &Session<'_>, lease: &Lease) -> Result<(), Fault> {
     let (delivery, state) = held(session, lease)?;
-    session
-        .connection
-        .prepare_cached("UPDATE deliveries SET state = ?2, next_at = ?3, claims = claims - 1 WHERE seq = ?1")?
-        .execute(params![delivery, state.to(DeliveryState::Accepted)?.word(), session.now.0])?;
+    session.connection.execute(
+        "UPDATE deliveries SET state = ?2, next_at = ?3, claims = claims - 1 WHERE seq = ?1",
+        params![delivery, state.to(DeliveryState::Accepted)?.word(), session.now.0],
+    )?;
     Ok(())
 }
 
@@ -234,20 +207,22 @@ pub(super) fn release(session: &Session<'_>, lease: &Lease) -> Result<(), Fault>
 fn held(session: &Session<'_>, lease: &Lease) -> Result<(i64, DeliveryState), Fault> {
     let Subject::Delivery(id) = &lease.subject else { return Err(LedgerError::Lost.into()) };
     let number = identity::delivery_number(id).ok_or(LedgerError::Lost)?;
-    let state = session
-        .connection
-        .prepare_cached("SELECT state FROM deliveries WHERE seq = ?1 AND token = ?2 AND state = 'matching'")?
-        .query_row(params![number, lease.token], |row| word(row, 0, DeliveryState::of_word))
-        .optional()?;
+    let state = session.connection.optional(
+        "SELECT state FROM deliveries WHERE seq = ?1 AND token = ?2 AND state = 'matching' /*pg: FOR UPDATE */",
+        params![number, lease.token],
+        |row| word(row, 0, DeliveryState::of_word),
+    )?;
     Ok((number, state.ok_or(LedgerError::Lost)?))
 }
 
 fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Result<RunState, Fault> {
     let connection = session.connection;
     let taken_by = match &run.group {
-        Some(Group { key, mode: GroupMode::Skip }) => connection
-            .prepare_cached("SELECT min(seq) FROM runs WHERE group_key = ?1 AND next_at IS NOT NULL")?
-            .query_row([key], |row| row.get::<_, Option<i64>>(0))?,
+        Some(Group { key, mode: GroupMode::Skip }) => {
+            connection.one("SELECT min(seq) FROM runs WHERE group_key = ?1 AND next_at IS NOT NULL", params![key], |row| {
+                row.get::<Option<i64>>(0)
+            })?
+        }
         _ => None,
     };
     let counted = match (&run.collapse, &run.failure) {
@@ -261,14 +236,13 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
         None => RunState::Queued,
     };
     let open = !state.is_final();
-    connection
-        .prepare_cached(
-            "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
+    let created: i64 = connection.value(
+        "INSERT INTO runs (delivery, number, rule, owner, place, revision, state, group_key, group_mode,
                                created_at, finished_at, failure, covered_by, next_at, share, dry, streak, note, by_hand)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,
-                     (SELECT replay FROM deliveries WHERE seq = ?1))",
-        )?
-        .execute(params![
+                     (SELECT replay FROM deliveries WHERE seq = ?1))
+             RETURNING seq",
+        params![
             delivery,
             number,
             run.rule,
@@ -287,8 +261,8 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
             run.dry,
             counted.streak,
             note,
-        ])?;
-    let created = connection.last_insert_rowid();
+        ],
+    )?;
     if let Some(streak) = counted.streak.filter(|_| open) {
         streaks::tells(session, streak, created)?;
     }
@@ -331,13 +305,13 @@ fn cover(session: &Session<'_>, group: &Group, run: i64, delivery: i64) -> Resul
         older.push((rival, state, known.delivery));
     }
     if let Some(note) = note {
-        connection.prepare_cached("UPDATE runs SET note = ?2 WHERE seq = ?1")?.execute(params![run, note])?;
+        connection.execute("UPDATE runs SET note = ?2 WHERE seq = ?1", params![run, note])?;
     }
     for (rival, state, of) in older {
         if state == RunState::Queued.word() {
             superseded(session, rival, of, run, None)?;
         } else if group.mode == GroupMode::Supersede {
-            connection.prepare_cached("UPDATE runs SET covered_by = ?2 WHERE seq = ?1")?.execute(params![rival, run])?;
+            connection.execute("UPDATE runs SET covered_by = ?2 WHERE seq = ?1", params![rival, run])?;
         }
     }
     Ok(RunState::Queued)
@@ -345,51 +319,50 @@ fn cover(session: &Session<'_>, group: &Group, run: i64, delivery: i64) -> Resul
 
 /// Ends a queued run that another one covers.
 fn superseded(session: &Session<'_>, run: i64, delivery: i64, by: i64, note: Option<String>) -> Result<(), Fault> {
-    session
-        .connection
-        .prepare_cached(
-            "UPDATE runs SET state = ?2, covered_by = ?3, note = coalesce(?4, note), next_at = NULL, finished_at = ?5 WHERE seq = ?1",
-        )?
-        .execute(params![run, RunState::Queued.to(RunState::Superseded)?.word(), by, note, session.now.0])?;
-    settle(session, delivery)
+    locks::delivery(session, delivery)?;
+    let ended = session.connection.execute(
+        "UPDATE runs SET state = ?2, covered_by = ?3, note = coalesce(?4, note), next_at = NULL, finished_at = ?5
+             WHERE seq = ?1 AND state = 'queued'",
+        params![run, RunState::Queued.to(RunState::Superseded)?.word(), by, note, session.now.0],
+    )?;
+    // Where others write, too, a person may have ended it meanwhile.
+    if ended == 0 { Ok(()) } else { settle(session, delivery) }
 }
 
 /// Gives a delivery its final state once the last of its runs is over.
 pub(super) fn settle(session: &Session<'_>, delivery: i64) -> Result<(), Fault> {
     let connection = session.connection;
-    let mut statement = connection.prepare_cached("SELECT state FROM runs WHERE delivery = ?1")?;
-    let runs = statement.query_map([delivery], |row| word(row, 0, RunState::of_word))?.collect::<Result<Vec<_>, _>>()?;
+    // Its row first: of two runs that end at once, the second must see that the first one has.
+    let (state, faulty) = connection.one(
+        "SELECT state, reason IS NOT NULL FROM deliveries WHERE seq = ?1 /*pg: FOR UPDATE */",
+        params![delivery],
+        |row| Ok((word(row, 0, DeliveryState::of_word)?, row.get::<bool>(1)?)),
+    )?;
+    let runs = connection
+        .rows("SELECT state FROM runs WHERE delivery = ?1", params![delivery], |row| word(row, 0, RunState::of_word))?;
     let settled = DeliveryState::settled(runs);
-    let (state, faulty) = connection
-        .prepare_cached("SELECT state, reason IS NOT NULL FROM deliveries WHERE seq = ?1")?
-        .query_row([delivery], |row| Ok((word(row, 0, DeliveryState::of_word)?, row.get::<_, bool>(1)?)))?;
     // Before and while it is decided, the decision itself settles it.
     if settled == DeliveryState::Running || matches!(state, DeliveryState::Accepted | DeliveryState::Matching) {
         return Ok(());
     }
     let settled = if faulty { DeliveryState::Failed } else { settled };
-    connection.prepare_cached("UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE seq = ?1")?.execute(params![
-        delivery,
-        state.to(settled)?.word(),
-        session.now.0
-    ])?;
+    connection.execute(
+        "UPDATE deliveries SET state = ?2, finished_at = ?3 WHERE seq = ?1",
+        params![delivery, state.to(settled)?.word(), session.now.0],
+    )?;
     Ok(())
 }
 
 pub(super) fn keep_rules(session: &Session<'_>, revision: &str, files: &[RuleFile]) -> Result<(), Fault> {
     session
-        .connection
-        .prepare_cached(
-            "INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET kept_at = excluded.kept_at",
-        )?
-        .execute(params![revision, serde_json::to_string(files)?, session.now.0])?;
+        .connection.execute("INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET kept_at = excluded.kept_at", params![revision, serde_json::to_string(files)?, session.now.0])?;
     Ok(())
 }
 
 pub(super) fn set_mark(session: &Session<'_>, name: &str, at: Timestamp) -> Result<(), Fault> {
-    session
-        .connection
-        .prepare_cached("INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET at = excluded.at")?
-        .execute(params![name, at.0])?;
+    session.connection.execute(
+        "INSERT INTO marks (name, at) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET at = excluded.at",
+        params![name, at.0],
+    )?;
     Ok(())
 }

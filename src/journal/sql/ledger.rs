@@ -1,15 +1,16 @@
 //! Writes about runs under their lease: intents, progress, outcomes, final states.
 
-use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
 
 use super::claim::run_by_id;
 use super::deliveries::settle;
 use super::exclusive;
 use super::identity;
+use super::locks;
 use super::rows::word;
+use super::store::{Database, Fault, Session};
 use super::streaks;
-use super::writer::{Fault, Session};
+use super::value::params;
 use crate::journal::LedgerError;
 use crate::journal::record::{
     AttemptState, Change, Impossible, Lease, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Written,
@@ -26,6 +27,7 @@ struct Held<'a> {
 }
 
 pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) -> Result<Written, Fault> {
+    locks::of_changes(session, lease, changes)?;
     let held = hold(session, lease)?;
     let mut given_back = false;
     for change in changes {
@@ -77,14 +79,9 @@ fn hold<'a>(session: &'a Session<'a>, lease: &Lease) -> Result<Held<'a>, Fault> 
     let Subject::Run(id) = &lease.subject else { return Err(LedgerError::Lost.into()) };
     let run = run_by_id(session.connection, id)?.ok_or(LedgerError::Lost)?;
     let held = session
-        .connection
-        .prepare_cached(
-            "SELECT delivery, round, coalesce(worker, ''), by_hand FROM runs WHERE seq = ?1 AND token = ?2 AND state = 'running'",
-        )?
-        .query_row(params![run, lease.token], |row| {
+        .connection.optional("SELECT delivery, round, coalesce(worker, ''), by_hand FROM runs WHERE seq = ?1 AND token = ?2 AND state = 'running' /*pg: FOR UPDATE */", params![run, lease.token], |row| {
             Ok(Held { session, run, delivery: row.get(0)?, round: row.get(1)?, worker: row.get(2)?, by_hand: row.get(3)? })
-        })
-        .optional()?;
+        })?;
     held.ok_or_else(|| LedgerError::Lost.into())
 }
 
@@ -98,14 +95,10 @@ impl Held<'_> {
         {
             exclusive::take(self.session, name, self.run, self.delivery, self.by_hand)?;
         }
-        connection
-            .prepare_cached(
-                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, intent, started_at, exclusive)
+        connection.execute("INSERT INTO steps (run, round, phase, number, id, name, uses, state, intent, started_at, exclusive)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT DO UPDATE SET state = excluded.state, exclusive = excluded.exclusive, intent = coalesce(intent, excluded.intent),
-                     started_at = coalesce(started_at, excluded.started_at)",
-            )?
-            .execute(params![
+                 ON CONFLICT (run, round, phase, number) DO UPDATE SET state = excluded.state, exclusive = excluded.exclusive, intent = coalesce(steps.intent, excluded.intent),
+                     started_at = coalesce(steps.started_at, excluded.started_at)", params![
                 self.run,
                 round,
                 phase.word(),
@@ -118,33 +111,20 @@ impl Held<'_> {
                 self.session.now.0,
                 exclusive
             ])?;
-        connection
-            .prepare_cached(
-                "INSERT INTO attempts (run, step_round, phase, step, number, round, worker, state, started_at)
+        connection.execute(
+            "INSERT INTO attempts (run, step_round, phase, step, number, round, worker, state, started_at)
                  SELECT ?1, ?2, ?3, ?4, 1 + coalesce(max(number), 0), ?5, ?6, ?7, ?8 FROM attempts
                   WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4",
-            )?
-            .execute(params![
-                self.run,
-                round,
-                phase.word(),
-                index,
-                self.round,
-                self.worker,
-                AttemptState::Open.word(),
-                self.session.now.0
-            ])?;
+            params![self.run, round, phase.word(), index, self.round, self.worker, AttemptState::Open.word(), self.session.now.0],
+        )?;
         Ok(())
     }
 
     fn saved(&self, place: Place, saved: &Value) -> Result<(), Fault> {
-        let changed = self
-            .session
-            .connection
-            .prepare_cached(
-                "UPDATE steps SET saved = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 AND state = 'running'",
-            )?
-            .execute(params![self.run, place.round, place.phase.word(), place.index, serde_json::to_string(saved)?])?;
+        let changed = self.session.connection.execute(
+            "UPDATE steps SET saved = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 AND state = 'running'",
+            params![self.run, place.round, place.phase.word(), place.index, serde_json::to_string(saved)?],
+        )?;
         if changed != 1 {
             return Err(Impossible("progress can be kept only of a running step".to_owned()).into());
         }
@@ -165,14 +145,10 @@ impl Held<'_> {
         let exclusive = self.exclusive_of(place)?;
         let Place { round, phase, index } = place;
         self.session
-            .connection
-            .prepare_cached(
-                "INSERT INTO steps (run, round, phase, number, id, name, uses, state, outcome, why, finished_at)
+            .connection.execute("INSERT INTO steps (run, round, phase, number, id, name, uses, state, outcome, why, finished_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                 ON CONFLICT DO UPDATE SET state = excluded.state, outcome = excluded.outcome, why = excluded.why,
-                     finished_at = excluded.finished_at, exclusive = NULL",
-            )?
-            .execute(params![
+                 ON CONFLICT (run, round, phase, number) DO UPDATE SET state = excluded.state, outcome = excluded.outcome, why = excluded.why,
+                     finished_at = excluded.finished_at, exclusive = NULL", params![
                 self.run,
                 round,
                 phase.word(),
@@ -199,16 +175,15 @@ impl Held<'_> {
         self.step_to(place, StepState::Waiting)?;
         let Place { round, phase, index } = place;
         let connection = self.session.connection;
-        connection
-            .prepare_cached(
-                "DELETE FROM attempts WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 AND state = 'open'",
-            )?
-            .execute(params![self.run, round, phase.word(), index])?;
-        let answered: bool = connection
-            .prepare_cached(
-                "UPDATE steps SET why = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 RETURNING answer IS NOT NULL",
-            )?
-            .query_row(params![self.run, round, phase.word(), index, why], |row| row.get(0))?;
+        connection.execute(
+            "DELETE FROM attempts WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 AND state = 'open'",
+            params![self.run, round, phase.word(), index],
+        )?;
+        let answered: bool = connection.one(
+            "UPDATE steps SET why = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4 RETURNING answer IS NOT NULL",
+            params![self.run, round, phase.word(), index, why],
+            |row| row.get(0),
+        )?;
         self.got_on()?;
         self.give_back(RunState::Waiting, if answered { self.session.now.0 } else { next_at })
     }
@@ -218,115 +193,102 @@ impl Held<'_> {
         if !state.is_final() {
             return Err(Impossible(format!("a run cannot finish as {}", state.word())).into());
         }
-        let open: i64 = self
-            .session
-            .connection
-            .prepare_cached("SELECT count(*) FROM steps WHERE run = ?1 AND state IN ('running', 'waiting')")?
-            .query_row([self.run], |row| row.get(0))?;
+        let open: i64 = self.session.connection.one(
+            "SELECT count(*) FROM steps WHERE run = ?1 AND state IN ('running', 'waiting')",
+            params![self.run],
+            |row| row.get(0),
+        )?;
         if open != 0 {
             return Err(Impossible("a run cannot finish while one of its steps is open".to_owned()).into());
         }
-        self.session
-            .connection
-            .prepare_cached(
-                "UPDATE runs SET state = ?2, failure = ?3, finished_at = ?4, next_at = NULL, worker = NULL WHERE seq = ?1",
-            )?
-            .execute(params![self.run, state.word(), failure.map(serde_json::to_string).transpose()?, self.session.now.0])?;
+        self.session.connection.execute(
+            "UPDATE runs SET state = ?2, failure = ?3, finished_at = ?4, next_at = NULL, worker = NULL WHERE seq = ?1",
+            params![self.run, state.word(), failure.map(serde_json::to_string).transpose()?, self.session.now.0],
+        )?;
         settle(self.session, self.delivery)
     }
 
     fn exclusive_of(&self, place: Place) -> Result<Option<String>, Fault> {
-        let exclusive = self
-            .session
-            .connection
-            .prepare_cached("SELECT exclusive FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
-            .query_row(params![self.run, place.round, place.phase.word(), place.index], |row| row.get(0))
-            .optional()?;
+        let exclusive = self.session.connection.optional(
+            "SELECT exclusive FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4",
+            params![self.run, place.round, place.phase.word(), place.index],
+            |row| row.get(0),
+        )?;
         Ok(exclusive.flatten())
     }
 
     fn waits_for(&self, exclusive: &str) -> Result<(), Fault> {
-        let mut statement = self.session.connection.prepare_cached("UPDATE runs SET waits_for = ?2 WHERE seq = ?1")?;
-        statement.execute(params![self.run, exclusive])?;
+        self.session.connection.execute("UPDATE runs SET waits_for = ?2 WHERE seq = ?1", params![self.run, exclusive])?;
         Ok(())
     }
 
     fn covered(&self, by: &str, note: &str) -> Result<(), Fault> {
         let by = run_by_id(self.session.connection, by)?;
-        self.session
-            .connection
-            .prepare_cached("UPDATE runs SET covered_by = coalesce(?2, covered_by), note = ?3 WHERE seq = ?1")?
-            .execute(params![self.run, by, note])?;
+        self.session.connection.execute(
+            "UPDATE runs SET covered_by = coalesce(?2, covered_by), note = ?3 WHERE seq = ?1",
+            params![self.run, by, note],
+        )?;
         Ok(())
     }
 
     /// A claim that ends in order does not count as one that brought its worker down.
     fn give_back(&self, state: RunState, next_at: i64) -> Result<(), Fault> {
         self.session
-            .connection
-            .prepare_cached(
-                "UPDATE runs SET state = ?2, next_at = ?3, claims = max(0, claims - 1), worker = NULL WHERE seq = ?1",
-            )?
-            .execute(params![self.run, RunState::Running.to(state)?.word(), next_at])?;
+            .connection.execute("UPDATE runs SET state = ?2, next_at = ?3, claims = CASE WHEN claims > 0 THEN claims - 1 ELSE 0 END, worker = NULL WHERE seq = ?1", params![self.run, RunState::Running.to(state)?.word(), next_at])?;
         Ok(())
     }
 
     /// Claims are counted only between two things that got done.
     fn got_on(&self) -> Result<(), Fault> {
-        self.session.connection.prepare_cached("UPDATE runs SET claims = 1 WHERE seq = ?1")?.execute([self.run])?;
+        self.session.connection.execute("UPDATE runs SET claims = 1 WHERE seq = ?1", params![self.run])?;
         Ok(())
     }
 
     fn state_of(&self, place: Place) -> Result<Option<StepState>, Fault> {
-        let state = self
-            .session
-            .connection
-            .prepare_cached("SELECT state FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
-            .query_row(params![self.run, place.round, place.phase.word(), place.index], |row| word(row, 0, StepState::of_word))
-            .optional()?;
+        let state = self.session.connection.optional(
+            "SELECT state FROM steps WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4",
+            params![self.run, place.round, place.phase.word(), place.index],
+            |row| word(row, 0, StepState::of_word),
+        )?;
         Ok(state)
     }
 
     fn step_to(&self, place: Place, state: StepState) -> Result<(), Fault> {
         let state = StepState::to(self.state_of(place)?, state)?;
-        self.session
-            .connection
-            .prepare_cached("UPDATE steps SET state = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4")?
-            .execute(params![self.run, place.round, place.phase.word(), place.index, state.word()])?;
+        self.session.connection.execute(
+            "UPDATE steps SET state = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4",
+            params![self.run, place.round, place.phase.word(), place.index, state.word()],
+        )?;
         Ok(())
     }
 
     /// Ends the one open attempt of a step.
     fn end_attempt(&self, place: Place, state: AttemptState, why: Option<String>) -> Result<(), Fault> {
         let state = AttemptState::Open.to(state)?;
-        let changed = self
-            .session
-            .connection
-            .prepare_cached(
-                "UPDATE attempts SET state = ?5, why = ?6, finished_at = ?7
+        let changed = self.session.connection.execute(
+            "UPDATE attempts SET state = ?5, why = ?6, finished_at = ?7
                  WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 AND state = 'open'",
-            )?
-            .execute(params![self.run, place.round, place.phase.word(), place.index, state.word(), why, self.session.now.0])?;
+            params![self.run, place.round, place.phase.word(), place.index, state.word(), why, self.session.now.0],
+        )?;
         if changed == 1 { Ok(()) } else { Err(Impossible("a running step has exactly one open attempt".to_owned()).into()) }
     }
 }
 
 /// Who asks a run to stop.
-fn stop(connection: &Connection, run: i64) -> Result<Written, Fault> {
-    let asked = connection
-        .prepare_cached(
-            "SELECT r.cancelled, o.delivery, o.number FROM runs r LEFT JOIN runs o ON o.seq = r.covered_by WHERE r.seq = ?1",
-        )?
-        .query_row([run], |row| {
-            let by = row.get::<_, Option<i64>>(1)?.zip(row.get::<_, Option<i64>>(2)?);
+fn stop(connection: &dyn Database, run: i64) -> Result<Written, Fault> {
+    let asked = connection.optional(
+        "SELECT r.cancelled, o.delivery, o.number FROM runs r LEFT JOIN runs o ON o.seq = r.covered_by WHERE r.seq = ?1",
+        params![run],
+        |row| {
+            let by = row.get::<Option<i64>>(1)?.zip(row.get::<Option<i64>>(2)?);
             Ok(Written { stop: by.map(|(delivery, number)| identity::run(delivery, number)), cancelled: row.get(0)? })
-        })
-        .optional()?;
+        },
+    )?;
     Ok(asked.unwrap_or_default())
 }
 
 /// The same for a run by its id.
-pub(super) fn wanted(connection: &Connection, id: &str) -> Result<Written, Fault> {
+pub(super) fn wanted(connection: &dyn Database, id: &str) -> Result<Written, Fault> {
     match run_by_id(connection, id)? {
         Some(run) => stop(connection, run),
         None => Ok(Written::default()),

@@ -1,9 +1,8 @@
 //! Which of two runs is the newer one: by the pushes that are journaled, by what GitHub said, and else by arrival.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::identity;
-use super::writer::{Fault, Session};
+use super::store::{Database, Fault, Session};
+use super::value::{Row, params};
 use crate::journal::record::{Line, Order, order::by_pushes};
 
 /// Pushes of a reference that are looked through, newest first.
@@ -26,26 +25,25 @@ pub(super) struct Found {
 }
 
 pub(super) fn keep(session: &Session<'_>, delivery: i64, line: &Line) -> Result<(), Fault> {
-    session
-        .connection
-        .prepare_cached(
-            "INSERT INTO lines (delivery, repository, reference, before_sha, after_sha, forced) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    session.connection.execute(
+        "INSERT INTO lines (delivery, repository, reference, before_sha, after_sha, forced) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (delivery) DO NOTHING",
-        )?
-        .execute(params![delivery, line.repository, line.reference, line.before, line.after, line.forced])?;
+        params![delivery, line.repository, line.reference, line.before, line.after, line.forced],
+    )?;
     Ok(())
 }
 
-pub(super) fn line(connection: &Connection, delivery: i64) -> Result<Option<Line>, Fault> {
-    let line = connection
-        .prepare_cached("SELECT repository, reference, before_sha, after_sha, forced FROM lines WHERE delivery = ?1")?
-        .query_row([delivery], |row| read(row, 0))
-        .optional()?;
+pub(super) fn line(connection: &dyn Database, delivery: i64) -> Result<Option<Line>, Fault> {
+    let line = connection.optional(
+        "SELECT repository, reference, before_sha, after_sha, forced FROM lines WHERE delivery = ?1",
+        params![delivery],
+        |row| read(row, 0),
+    )?;
     Ok(line)
 }
 
 /// From five columns.
-pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Line> {
+pub(super) fn read(row: &Row<'_>, at: usize) -> Result<Line, Fault> {
     Ok(Line {
         repository: row.get(at)?,
         reference: row.get(at + 1)?,
@@ -56,14 +54,13 @@ pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Line> {
 }
 
 /// By commits alone.
-fn by_commits(connection: &Connection, line: &Line, other: &Line) -> Result<Order, Fault> {
-    let mut statement = connection.prepare_cached(
+fn by_commits(connection: &dyn Database, line: &Line, other: &Line) -> Result<Order, Fault> {
+    let pushes = connection.rows(
         "SELECT repository, reference, before_sha, after_sha, forced FROM lines
          WHERE repository = ?1 AND reference = ?2 ORDER BY delivery DESC LIMIT ?3",
+        params![line.repository, line.reference, PUSHES],
+        |row| read(row, 0),
     )?;
-    let pushes = statement
-        .query_map(params![line.repository, line.reference, PUSHES], |row| read(row, 0))?
-        .collect::<Result<Vec<_>, _>>()?;
     Ok(match by_pushes(line, other, &pushes) {
         Order::Unknown => match fact(connection, line, other)? {
             Some(Order::Unknown) | None if line.forced != other.forced => {
@@ -81,11 +78,10 @@ fn by_commits(connection: &Connection, line: &Line, other: &Line) -> Result<Orde
 }
 
 /// What GitHub said of two commits.
-fn fact(connection: &Connection, line: &Line, other: &Line) -> Result<Option<Order>, Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT known FROM ancestry WHERE repository = ?1 AND line = ?2 AND other = ?3")?;
-    let mut ask = |line: &str, of: &str, repository: &str| {
-        statement.query_row(params![repository, line, of], |row| row.get::<_, String>(0)).optional()
+fn fact(connection: &dyn Database, line: &Line, other: &Line) -> Result<Option<Order>, Fault> {
+    let ask = |line: &str, of: &str, repository: &str| {
+        let sql = "SELECT known FROM ancestry WHERE repository = ?1 AND line = ?2 AND other = ?3";
+        connection.optional(sql, params![repository, line, of], |row| row.get::<String>(0))
     };
     let there = ask(&line.after, &other.after, &line.repository)?.and_then(|word| Order::of_word(&word));
     let back = ask(&other.after, &line.after, &line.repository)?.and_then(|word| Order::of_word(&word));
@@ -98,25 +94,23 @@ fn comparable(line: &Line, other: &Line) -> bool {
 }
 
 /// Could GitHub say more about the two than we know?
-pub(super) fn is_open(connection: &Connection, line: &Line, other: &Line) -> Result<bool, Fault> {
+pub(super) fn is_open(connection: &dyn Database, line: &Line, other: &Line) -> Result<bool, Fault> {
     Ok(comparable(line, other)
         && by_commits(connection, line, other)? == Order::Unknown
         && fact(connection, line, other)?.is_none())
 }
 
 pub(super) fn learn(session: &Session<'_>, line: &Line, other: &Line, order: Order) -> Result<(), Fault> {
-    session
-        .connection
-        .prepare_cached(
-            "INSERT INTO ancestry (repository, line, other, known, kept_at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET known = excluded.known, kept_at = excluded.kept_at",
-        )?
-        .execute(params![line.repository, line.after, other.after, order.word(), session.now.0])?;
+    session.connection.execute(
+        "INSERT INTO ancestry (repository, line, other, known, kept_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (repository, line, other) DO UPDATE SET known = excluded.known, kept_at = excluded.kept_at",
+        params![line.repository, line.after, other.after, order.word(), session.now.0],
+    )?;
     Ok(())
 }
 
 /// How the run of `delivery` stands to a rival. Never `Unknown`: arrival decides where nothing else does, and the note says so.
-pub(super) fn stands(connection: &Connection, delivery: i64, line: Option<&Line>, rival: &Rival) -> Result<Found, Fault> {
+pub(super) fn stands(connection: &dyn Database, delivery: i64, line: Option<&Line>, rival: &Rival) -> Result<Found, Fault> {
     let by_arrival = match delivery.cmp(&rival.delivery) {
         std::cmp::Ordering::Less => Order::Older,
         std::cmp::Ordering::Equal => Order::Same,
@@ -155,15 +149,10 @@ fn short(commit: &str) -> &str {
 }
 
 /// The open runs of a group, but for one.
-pub(super) fn of_group(connection: &Connection, key: &str, but: i64) -> Result<Vec<(i64, String, Rival)>, Fault> {
-    let mut statement = connection.prepare_cached(
+pub(super) fn of_group(connection: &dyn Database, key: &str, but: i64) -> Result<Vec<(i64, String, Rival)>, Fault> {
+    let open = connection.rows(
         "SELECT r.seq, r.state, r.delivery, r.number FROM runs r WHERE r.group_key = ?1 AND r.next_at IS NOT NULL AND r.seq <> ?2",
-    )?;
-    let open = statement
-        .query_map(params![key, but], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?, row.get::<_, i64>(3)?))
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
+        params![key, but], |row| Ok((row.get::<i64>(0)?, row.get::<String>(1)?, row.get::<i64>(2)?, row.get::<i64>(3)?)))?;
     let rival = |(seq, state, delivery, number): (i64, String, i64, i64)| -> Result<_, Fault> {
         let rival = Rival { id: identity::run(delivery, number), delivery, line: line(connection, delivery)? };
         Ok((seq, state, rival))
@@ -173,7 +162,7 @@ pub(super) fn of_group(connection: &Connection, key: &str, but: i64) -> Result<V
 
 /// Those whose order to `line` only GitHub can say: of the open runs of these groups, and what was last done under a name.
 pub(super) fn rivals(
-    connection: &Connection,
+    connection: &dyn Database,
     line: &Line,
     groups: &[String],
     exclusive: Option<&str>,

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
-
-use super::writer::{Fault, Session};
+use super::store::{Fault, Session};
+use super::value::params;
 
 /// Rule sets that stay in any case: the one in force has perhaps no run yet.
 const RULE_SETS_KEPT: i64 = 16;
@@ -12,35 +11,25 @@ const RULE_SETS_KEPT: i64 = 16;
 pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Result<usize, Fault> {
     let connection = session.connection;
     let before = session.now.0.saturating_sub(i64::try_from(older.as_millis()).unwrap_or(i64::MAX));
-    let mut statement =
-        connection.prepare_cached("SELECT seq FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2")?;
-    let old = statement
-        .query_map(params![before, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<_, i64>(0))?
-        .collect::<Result<Vec<_>, _>>()?;
+    let sql = "SELECT seq FROM deliveries WHERE finished_at < ?1 ORDER BY finished_at LIMIT ?2 /*pg: FOR UPDATE SKIP LOCKED */";
+    let old = connection.rows(sql, params![before, i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<i64>(0))?;
     remove(session, &old)?;
-    connection
-        .prepare_cached(
-            "DELETE FROM rule_sets WHERE kept_at < ?1 AND revision NOT IN (SELECT revision FROM runs)
+    connection.execute(
+        "DELETE FROM rule_sets WHERE kept_at < ?1 AND revision NOT IN (SELECT revision FROM runs)
                AND revision NOT IN (SELECT revision FROM rule_sets ORDER BY kept_at DESC LIMIT ?2)",
-        )?
-        .execute(params![before, RULE_SETS_KEPT])?;
-    connection.prepare_cached("DELETE FROM ancestry WHERE kept_at < ?1")?.execute([before])?;
+        params![before, RULE_SETS_KEPT],
+    )?;
+    connection.execute("DELETE FROM ancestry WHERE kept_at < ?1", params![before])?;
     Ok(old.len())
 }
 
-/// Pages that nothing uses do not count: they are used again before the file grows.
 pub(super) fn shrink(session: &Session<'_>, bytes: u64, limit: usize) -> Result<usize, Fault> {
     let connection = session.connection;
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let used = (number("page_count")? - number("freelist_count")?) * number("page_size")?;
-    if u64::try_from(used).unwrap_or(0) <= bytes {
+    if connection.used()? <= bytes {
         return Ok(0);
     }
-    let mut statement = connection
-        .prepare_cached("SELECT seq FROM deliveries WHERE finished_at IS NOT NULL ORDER BY finished_at, seq LIMIT ?1")?;
-    let oldest = statement
-        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<_, i64>(0))?
-        .collect::<Result<Vec<_>, _>>()?;
+    let sql = "SELECT seq FROM deliveries WHERE finished_at IS NOT NULL ORDER BY finished_at, seq LIMIT ?1 /*pg: FOR UPDATE SKIP LOCKED */";
+    let oldest = connection.rows(sql, params![i64::try_from(limit).unwrap_or(i64::MAX)], |row| row.get::<i64>(0))?;
     remove(session, &oldest)?;
     Ok(oldest.len())
 }
@@ -58,7 +47,7 @@ fn remove(session: &Session<'_>, deliveries: &[i64]) -> Result<(), Fault> {
             "DELETE FROM contents WHERE delivery = ?1",
             "DELETE FROM deliveries WHERE seq = ?1",
         ] {
-            connection.prepare_cached(sql)?.execute([delivery])?;
+            connection.execute(sql, params![delivery])?;
         }
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! What people ask for: a run again, a run no more, a delivery once more.
 
-use rusqlite::{OptionalExtension, params};
-
 use super::claim::run_by_id;
 use super::deliveries::{revive_run, settle};
 use super::identity;
+use super::locks;
 use super::rows::word;
-use super::writer::{Fault, Session};
+use super::store::{Fault, Session};
+use super::value::params;
 use crate::journal::LedgerError;
 use crate::journal::record::{DeliveryState, Place, RunState, Selection};
 use declic_actions::action::Answer;
@@ -23,14 +23,14 @@ pub(super) fn retry(session: &Session<'_>, id: &str) -> Result<(), Fault> {
     }
     revive_run(session, run, state)?;
     let connection = session.connection;
-    connection.prepare_cached("UPDATE runs SET by_hand = 1 WHERE seq = ?1")?.execute([run])?;
+    connection.execute("UPDATE runs SET by_hand = 1 WHERE seq = ?1", params![run])?;
     let before = connection
-        .prepare_cached("SELECT state FROM deliveries WHERE seq = ?1")?
-        .query_row([delivery], |row| word(row, 0, DeliveryState::of_word))?;
+        .one("SELECT state FROM deliveries WHERE seq = ?1", params![delivery], |row| word(row, 0, DeliveryState::of_word))?;
     if before != DeliveryState::Running {
-        connection
-            .prepare_cached("UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL WHERE seq = ?1")?
-            .execute(params![delivery, before.to(DeliveryState::Running)?.word()])?;
+        connection.execute(
+            "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL WHERE seq = ?1",
+            params![delivery, before.to(DeliveryState::Running)?.word()],
+        )?;
     }
     Ok(())
 }
@@ -42,20 +42,17 @@ pub(super) fn cancel(session: &Session<'_>, id: &str) -> Result<bool, Fault> {
         return Err(refused(format!("{id} cannot be cancelled: it is over ({})", state.word())));
     }
     let connection = session.connection;
-    let steps: i64 = connection.query_row("SELECT count(*) FROM steps WHERE run = ?1", [run], |row| row.get(0))?;
+    let steps: i64 = connection.value("SELECT count(*) FROM steps WHERE run = ?1", params![run])?;
     if state == RunState::Queued && steps == 0 {
-        connection
-            .prepare_cached("UPDATE runs SET state = ?2, cancelled = 1, finished_at = ?3, next_at = NULL WHERE seq = ?1")?
-            .execute(params![run, state.to(RunState::Cancelled)?.word(), session.now.0])?;
+        connection.execute(
+            "UPDATE runs SET state = ?2, cancelled = 1, finished_at = ?3, next_at = NULL WHERE seq = ?1",
+            params![run, state.to(RunState::Cancelled)?.word(), session.now.0],
+        )?;
         settle(session, delivery)?;
         return Ok(true);
     }
     // A worker does what has to be done at its end. One that waits for its next attempt comes now.
-    connection
-        .prepare_cached(
-            "UPDATE runs SET cancelled = 1, next_at = CASE WHEN state = 'running' THEN next_at ELSE min(next_at, ?2) END WHERE seq = ?1",
-        )?
-        .execute(params![run, session.now.0])?;
+    connection.execute("UPDATE runs SET cancelled = 1, next_at = CASE WHEN state = 'running' THEN next_at WHEN next_at < ?2 THEN next_at ELSE ?2 END WHERE seq = ?1", params![run, session.now.0])?;
     Ok(false)
 }
 
@@ -63,41 +60,28 @@ pub(super) fn cancel(session: &Session<'_>, id: &str) -> Result<bool, Fault> {
 pub(super) fn dead(session: &Session<'_>, selection: &Selection) -> Result<Vec<String>, Fault> {
     let since =
         selection.since.map_or(0, |since| session.now.0.saturating_sub(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)));
-    let mut statement = session.connection.prepare_cached(
+    session.connection.rows(
         "SELECT delivery, number FROM runs WHERE state IN ('failed', 'dead') AND started_at IS NOT NULL
-           AND (?1 IS NULL OR rule = ?1) AND finished_at >= ?2 ORDER BY seq LIMIT ?3",
-    )?;
-    let found = statement
-        .query_map(params![selection.rule, since, i64::try_from(selection.limit).unwrap_or(i64::MAX)], |row| {
-            Ok(identity::run(row.get(0)?, row.get(1)?))
-        })?;
-    Ok(found.collect::<Result<_, _>>()?)
+           AND rule = coalesce(?1, rule) AND finished_at >= ?2 ORDER BY seq LIMIT ?3",
+        params![selection.rule, since, i64::try_from(selection.limit).unwrap_or(i64::MAX)],
+        |row| Ok(identity::run(row.get(0)?, row.get(1)?)),
+    )
 }
 
 /// The same delivery as a new one: matched by the rules of today, with effects of its own.
 pub(super) fn replay(session: &Session<'_>, id: &str) -> Result<String, Fault> {
     let old = identity::delivery_number(id).ok_or_else(|| unknown("delivery", id))?;
     let connection = session.connection;
-    let last: i64 = connection
-        .prepare_cached("SELECT seq FROM deliveries ORDER BY seq DESC LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()?
-        .unwrap_or(0);
-    let number = identity::next(last, session.now);
-    let copied = connection
-        .prepare_cached(
-            "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, replay, state, next_at)
-             SELECT ?2, source, delivery_id, event_type, received_at, trace, verified, size, 1, ?3, ?4 FROM deliveries WHERE seq = ?1",
-        )?
-        .execute(params![old, number, DeliveryState::Accepted.word(), session.now.0])?;
+    let number = connection.next_number(session.now)?;
+    let copied = connection.execute("INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, replay, state, next_at)
+             SELECT ?2, source, delivery_id, event_type, received_at, trace, verified, size, 1, ?3, ?4 FROM deliveries WHERE seq = ?1", params![old, number, DeliveryState::Accepted.word(), session.now.0])?;
     if copied == 0 {
         return Err(unknown("delivery", id));
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO contents (delivery, headers, body) SELECT ?2, headers, body FROM contents WHERE delivery = ?1",
-        )?
-        .execute(params![old, number])?;
+    connection.execute(
+        "INSERT INTO contents (delivery, headers, body) SELECT ?2, headers, body FROM contents WHERE delivery = ?1",
+        params![old, number],
+    )?;
     Ok(identity::delivery(number))
 }
 
@@ -105,29 +89,32 @@ pub(super) fn replay(session: &Session<'_>, id: &str) -> Result<String, Fault> {
 pub(super) fn answer(session: &Session<'_>, id: &str, place: Place, answer: &Answer) -> Result<(), Fault> {
     let (run, _, state) = find(session, id)?;
     let connection = session.connection;
-    let taken = connection
-        .prepare_cached(
-            "UPDATE steps SET answer = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4
+    let taken = connection.execute(
+        "UPDATE steps SET answer = ?5 WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4
                AND state IN ('running', 'waiting') AND answer IS NULL",
-        )?
-        .execute(params![run, place.round, place.phase.word(), place.index, serde_json::to_string(answer)?])?;
+        params![run, place.round, place.phase.word(), place.index, serde_json::to_string(answer)?],
+    )?;
     if taken == 0 {
         return Err(refused(format!("{id} waits for no answer any more")));
     }
     if state == RunState::Waiting {
-        connection
-            .prepare_cached("UPDATE runs SET next_at = min(next_at, ?2) WHERE seq = ?1")?
-            .execute(params![run, session.now.0])?;
+        connection.execute(
+            "UPDATE runs SET next_at = CASE WHEN next_at < ?2 THEN next_at ELSE ?2 END WHERE seq = ?1",
+            params![run, session.now.0],
+        )?;
     }
     Ok(())
 }
 
 fn find(session: &Session<'_>, id: &str) -> Result<(i64, i64, RunState), Fault> {
     let run = run_by_id(session.connection, id)?.ok_or_else(|| unknown("run", id))?;
-    let found = session
-        .connection
-        .prepare_cached("SELECT delivery, state FROM runs WHERE seq = ?1")?
-        .query_row([run], |row| Ok((run, row.get(0)?, word(row, 1, RunState::of_word)?)))?;
+    if let Some((delivery, _)) = identity::run_number(id) {
+        locks::delivery(session, delivery)?;
+    }
+    let found =
+        session.connection.one("SELECT delivery, state FROM runs WHERE seq = ?1 /*pg: FOR UPDATE */", params![run], |row| {
+            Ok((run, row.get(0)?, word(row, 1, RunState::of_word)?))
+        })?;
     Ok(found)
 }
 

@@ -1,0 +1,31 @@
+//! The ledger, written once in SQL that every store's database understands. A store brings connections and its own way of committing; what
+//! is written in a transaction, and in which order, is the same for all.
+//!
+//! What only a database with several writers needs stands in the statements as a comment that SQLite passes over: `/*pg: FOR UPDATE */`.
+//! Rows are locked in one order: names (groups, targets) first, then a delivery, then its runs; claims wait for nobody.
+
+mod audit;
+mod by_hand;
+mod claim;
+mod deliveries;
+mod exclusive;
+mod filter;
+pub(super) mod identity;
+mod journal;
+mod ledger;
+mod listing;
+mod locks;
+mod look;
+mod order;
+mod retention;
+mod rows;
+mod store;
+mod streaks;
+mod value;
+
+pub(super) use claim::due_by_share;
+pub(super) use deliveries::{append, leased};
+pub use look::ReadOnly;
+pub(super) use look::{Look, Looking};
+pub(super) use store::{Care, Database, Durability, Fault, Session, Store, Undo};
+pub(super) use value::{Columns, Row, ToValue, Value};
