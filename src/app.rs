@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use declic_actions::action::Clients;
-use declic_actions::github::{GitHub, GitHubSettings};
+use declic_actions::github::{App, GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
 use declic_actions::kinds;
 use poem::EndpointExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +28,7 @@ use crate::receive::{self, Front, Limits, Outward, Parts, Readiness, Reveal};
 use crate::recover::{Access, Recovery};
 use crate::reload::{self, Rules};
 use crate::report::metrics::Metrics;
+use crate::repositories::Repositories;
 use crate::run::observe::Observer;
 use crate::run::{Engine, EngineParts, Gates, Policy};
 use crate::settings::Settings;
@@ -73,10 +74,12 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     rules.keep(journal.as_ref(), files).await?;
     let rules = Arc::new(rules);
     let observer = Observer::default();
+    let repositories = Arc::new(Repositories::new(&settings, clients.github.clone(), journal.clone()));
     let engine = Engine::start(EngineParts {
         journal: journal.clone(),
         sources: sources.iter().map(|source| (source.name().to_owned(), Arc::clone(source))).collect(),
         rules: Arc::clone(rules.current()),
+        repositories: (!repositories.is_empty()).then(|| Arc::clone(&repositories)),
         load: {
             let offer = settings.offer.clone();
             Arc::new(move |files| reload::rebuild(files, &offer))
@@ -108,6 +111,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let mut beside = JoinSet::new();
     let recovery = Recovery {
         rules: Arc::clone(rules.current()),
+        repositories: Some(Arc::clone(&repositories)),
         journal: journal.clone(),
         metrics: Arc::clone(&metrics),
         wake: Arc::clone(&wake),
@@ -122,6 +126,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let state = State::new(api::Parts {
         journal: journal.clone(),
         rules: Arc::clone(&rules),
+        repositories: Arc::clone(&repositories),
         sources: sources.clone(),
         settings: settings.without_secrets(),
         observer: observer.clone(),
@@ -230,8 +235,20 @@ impl Reach {
     /// GitHub, with the token as it is now.
     pub fn github(&self, settings: &Settings) -> Result<GitHub, String> {
         let github = GitHubSettings { api_url: settings.github.api_url.clone(), token: settings.github.token.clone() };
-        GitHub::new(self.http.clone(), github)
+        let client = GitHub::new(self.http.clone(), github)?;
+        Ok(match app_of(settings) {
+            Some(app) => client.acting_as(app),
+            None => client,
+        })
     }
+}
+
+/// The App of the first source of type `github-app`, once its key is there: who we are at GitHub without a token.
+fn app_of(settings: &Settings) -> Option<App> {
+    let source = settings.sources.iter().find(|source| source.kind == "github-app")?;
+    let id = source.fields.get("app-id").and_then(Value::as_u64)?;
+    let key = source.fields.get("key").and_then(Value::as_str).and_then(|name| settings.secrets.get(name)?.first())?;
+    Some(App { id, key: key.clone(), now: || Timestamp::now().seconds() })
 }
 
 /// Makes the clients, and calls nobody.

@@ -6,7 +6,7 @@
 //! | verify | [`verify`], [`sources`] | checks the raw bytes; only here a [`verify::Verified`] is made |
 //! | recover | [`recover`] | what GitHub did not deliver, from its delivery log, by the same way |
 //! | journal | [`journal`] | appends durably and tells new from duplicate; only now the 2xx |
-//! | match | [`event`], [`matching`], [`rules`] | pure: decode, index, filters, `if`, and a reason for every rule |
+//! | match | [`event`], [`repositories`], [`matching`], [`rules`] | pure: decode, index, filters, `if`, and a reason for every rule |
 //! | run | [`run`], [`dispatch`] | claims a run, does one step at a time, retries |
 //! | act | `declic_actions` | one file a kind |
 //! | report | [`report`] | keeps GitHub and the metrics true |
@@ -33,6 +33,7 @@ pub mod recover;
 pub mod reference;
 pub mod reload;
 pub mod report;
+pub mod repositories;
 pub mod rule_files;
 pub mod rules;
 pub mod run;

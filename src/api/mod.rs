@@ -9,6 +9,7 @@ mod document;
 pub mod problem;
 pub mod redact;
 pub(crate) mod rehearsal;
+mod repositories;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub mod shapes;
@@ -34,6 +35,7 @@ use document::Methods;
 pub use document::document;
 use problem::Problem;
 use rehearsal::RehearsalApi;
+use repositories::RepositoriesApi;
 use rules::RulesApi;
 use runs::RunsApi;
 pub(crate) use state::operator;
@@ -44,7 +46,7 @@ pub const PREFIX: &str = "/api/v1";
 /// Bytes of a body.
 const LARGEST: usize = 4 << 20;
 
-type Operations = (DeliveriesApi, RunsApi, ApprovalsApi, RulesApi, RehearsalApi, AroundApi, ChangesApi);
+type Operations = (DeliveriesApi, RunsApi, ApprovalsApi, RulesApi, RepositoriesApi, RehearsalApi, AroundApi, ChangesApi);
 
 /// The interface. Who asks is an extension of the request, put there by whoever let them in.
 pub struct Api {
@@ -172,6 +174,7 @@ fn operations(state: Arc<State>) -> Operations {
         RunsApi(Arc::clone(&state)),
         ApprovalsApi(Arc::clone(&state)),
         RulesApi(Arc::clone(&state)),
+        RepositoriesApi(Arc::clone(&state)),
         RehearsalApi(Arc::clone(&state)),
         AroundApi(Arc::clone(&state)),
         ChangesApi(state),

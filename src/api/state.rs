@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::journal::record::{Delivery, DeliveryRecord, RunRecord, StepRecord};
 use crate::reload::Rules;
+use crate::repositories::Repositories;
 use crate::run::gate::Gates;
 use crate::run::observe::Observer;
 use crate::settings::Settings;
@@ -23,6 +24,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// The rules in force.
     pub rules: Arc<Rules>,
+    /// Rules that repositories bring themselves.
+    pub repositories: Arc<Repositories>,
     /// The entry points: they decode.
     pub sources: Vec<Arc<dyn Source>>,
     /// The operator's settings, without the values of secrets.

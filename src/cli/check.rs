@@ -10,16 +10,17 @@ use super::{USAGE, WRONG, colour, complain};
 use crate::rule_files;
 use crate::rules::check::{Checked, Ground, Repository, check};
 use crate::rules::diagnostic::{self, Diagnostic, Severity, Source};
-use crate::rules::load::clashes;
-use crate::rules::model::RuleFile;
-use crate::settings::{Environment, Mode, Settings, load};
+use crate::rules::load::{clashes, too_many};
+use crate::rules::model::{Rule, RuleFile};
+use crate::rules::requested::{Request, requested};
+use crate::settings::{Environment, Mode, RepositorySettings, Settings, load};
 
 /// Arguments of `declic check`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   declic check                              the settings, and the rule files that they name
   declic check rules/web.yaml 'more/*.yaml'
-  declic check --repo acme/web .declic      what a repository's own rules may do
+  declic check --repository acme/web .declic    a repository's own rules, and what they may use
   git show HEAD:rules/web.yaml | declic check -
   declic check --format sarif > declic.sarif
 
@@ -30,9 +31,9 @@ pub struct Arguments {
     /// The operator's settings; without them names of targets, connections and sources are not checked
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Check as rules of this repository, against what the settings grant it
-    #[arg(long, value_name = "OWNER/NAME")]
-    repo: Option<String>,
+    /// Check as rules of this repository (GitHub's number of it, or its name), against what the settings grant it
+    #[arg(long, alias = "repo", value_name = "ID|OWNER/NAME")]
+    repository: Option<String>,
     /// How faults are shown
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -67,7 +68,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         Ok(files) => files,
         Err(why) => return complain(USAGE, why),
     };
-    let repository = match granted(arguments.repo.as_deref(), settings.settings.as_ref()) {
+    let repository = match granted(arguments.repository.as_deref(), settings.settings.as_ref()) {
         Ok(repository) => repository,
         Err(why) => return complain(USAGE, why),
     };
@@ -190,13 +191,11 @@ fn standard_input() -> Result<RuleFile, String> {
     Ok(RuleFile { path: "-".to_owned(), text })
 }
 
-fn granted<'a>(name: Option<&'a str>, settings: Option<&'a Settings>) -> Result<Option<Repository<'a>>, String> {
-    let Some(name) = name else { return Ok(None) };
-    let settings = settings.ok_or("--repo needs settings that are right: they say what the repository may use")?;
-    let repository = settings
-        .repository(name)
-        .ok_or_else(|| format!("the settings do not list {name} under `repositories:`, so no rules are read from it"))?;
-    Ok(Some(Repository { name, grant: &repository.grant }))
+fn granted<'a>(wanted: Option<&str>, settings: Option<&'a Settings>) -> Result<Option<&'a RepositorySettings>, String> {
+    let Some(wanted) = wanted else { return Ok(None) };
+    let settings = settings.ok_or("--repository needs settings that are right: they say what the repository may use")?;
+    let repository = settings.repository(wanted);
+    repository.map(Some).ok_or_else(|| format!("the settings do not list {wanted} under `repositories:`, so no rules are read from it"))
 }
 
 struct Report<'a> {
@@ -206,22 +205,32 @@ struct Report<'a> {
     with_settings: bool,
     files: Vec<RuleFile>,
     checked: Vec<Checked>,
+    /// What the rules use, beside what their repository was granted; none for the operator's rules.
+    requests: Option<Vec<Request>>,
     faults: Vec<Diagnostic>,
 }
 
 impl<'a> Report<'a> {
-    fn new(operator: &'a Operator, files: Vec<RuleFile>, repository: Option<Repository<'a>>, with_settings: bool) -> Self {
+    fn new(operator: &'a Operator, files: Vec<RuleFile>, granted: Option<&'a RepositorySettings>, with_settings: bool) -> Self {
         let settings_wrong = operator.faults.iter().any(|fault| fault.severity == Severity::Error);
         let with_settings = (with_settings && operator.text.is_some()) || settings_wrong;
+        let repository = granted.map(|one| Repository { name: &one.name, grant: &one.grant });
         let ground = Ground { offer: operator.settings.as_ref().map(|settings| &settings.offer), repository };
         let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, &ground)).collect();
-        let clashes = clashes(&files, &checked);
+        let mut clashes = clashes(&files, &checked);
+        clashes.extend(granted.and_then(|one| too_many(&files, &checked, one.max_rules?)));
+        let requests = granted.map(|one| {
+            // Without grants: rules that reach beyond theirs are not among those that were checked.
+            let all = files.iter().map(|file| check(&file.path, &file.text, &Ground { repository: None, ..ground }));
+            let rules: Vec<Rule> = all.flat_map(|checked| checked.rules).collect();
+            requested(rules.iter(), &one.grant)
+        });
         for (file, checked) in files.iter().zip(&mut checked) {
             checked.diagnostics.extend(clashes.iter().filter(|fault| fault.file == file.path).cloned());
         }
         let mut faults = if with_settings { operator.faults.clone() } else { Vec::new() };
         faults.extend(checked.iter().flat_map(|checked| checked.diagnostics.clone()));
-        Self { operator, settings_wrong, with_settings, files, checked, faults }
+        Self { operator, settings_wrong, with_settings, files, checked, requests, faults }
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
@@ -238,7 +247,11 @@ impl<'a> Report<'a> {
             Format::Json => {
                 let files: Vec<_> =
                     self.files.iter().zip(&self.checked).map(|(file, checked)| summary(&file.path, checked)).collect();
-                outln!("{:#}", json!({ "files": files, "diagnostics": diagnostic::json(&self.faults, &sources) }));
+                let mut document = json!({ "files": files, "diagnostics": diagnostic::json(&self.faults, &sources) });
+                if let (Some(requests), Some(fields)) = (&self.requests, document.as_object_mut()) {
+                    fields.insert("requests".to_owned(), json!(requests));
+                }
+                outln!("{document:#}");
             }
         }
     }
@@ -254,6 +267,9 @@ impl<'a> Report<'a> {
         for (file, checked) in self.files.iter().zip(&self.checked) {
             show(&checked.diagnostics);
             outln!("{}: {}", file.path, counts(checked));
+        }
+        for Request { what, name, granted } in self.requests.iter().flatten() {
+            outln!("{} {what} {name}", if *granted { "granted    " } else { "not granted" });
         }
         if self.operator.settings.is_none() && !self.settings_wrong {
             eprintln!("declic: without declic.yaml (--config) names of targets, connections and sources were not checked");

@@ -16,6 +16,7 @@ use crate::journal::sqlite::Sqlite;
 use crate::matching::Index;
 use crate::recover::{Halt, Intake, Log, Logged, Outcome, Recovery, before};
 use crate::report::metrics::Metrics;
+use crate::repositories::Repositories;
 use crate::settings::{self, Environment, Mode, Settings};
 use crate::sources::Around;
 use crate::{app, reload, rule_files};
@@ -73,10 +74,11 @@ async fn intakes(mut settings: Settings, source: Option<&str>) -> Result<Vec<(In
     let folder = settings.file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let files = rule_files::read(&folder, &settings.rules)?;
     let rules = Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(reload::rebuild(&files, &settings.offer)?))));
-    let journal = Sqlite::beside(&settings.store.path).map_err(|error| error.to_string())?;
+    let journal = Arc::new(Sqlite::beside(&settings.store.path).map_err(|error| error.to_string())?);
     let recovery = Recovery {
         rules,
-        journal: Arc::new(journal),
+        repositories: Some(Arc::new(Repositories::new(&settings, clients.github.clone(), journal.clone()))),
+        journal,
         metrics: Arc::new(Metrics::new()),
         // Whoever serves from the store finds it within a second.
         wake: Arc::new(|_| {}),

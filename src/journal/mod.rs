@@ -147,7 +147,8 @@ pub trait Journal: Send + Sync {
     /// Keeps a moment under a name.
     async fn set_mark(&self, name: &str, at: Timestamp) -> Result<(), JournalError>;
 
-    /// Keeps the files of a rule set, so that runs can end with the rules they began with. Before the first run of that revision.
+    /// Keeps the files of a rule set, so that runs can end with the rules they began with. Before the first run of that revision. What was kept
+    /// under the same name is replaced: a revision names what it holds, other names stand for the last one.
     async fn keep_rules(&self, revision: &str, files: Vec<RuleFile>) -> Result<(), JournalError>;
 
     /// The files of a rule set.

@@ -25,6 +25,13 @@ impl Asks {
         *self == Self::default()
     }
 
+    /// This, and what others ask besides.
+    pub fn join(&mut self, other: Self) {
+        self.permission |= other.permission;
+        self.teams.extend(other.teams);
+        self.pull_request |= other.pull_request;
+    }
+
     /// What a rule needs to know, if one of these triggers hears the event as far as its filters can tell. Strangers can cause events, so
     /// nothing is asked for the sake of rules that would not start anyway.
     pub(super) fn add(&mut self, rule: &Rule, triggers: &[&Trigger], event: &Event) {

@@ -175,7 +175,8 @@ fn not_looked_at(rule: &Rule, event: &Event) -> Trace {
 /// The repositories that a rule can be found by; `None` stands for all.
 fn repositories<'a>(rule: &'a Rule, trigger: &'a Trigger) -> Vec<Option<&'a str>> {
     if let Some(owner) = &rule.owner {
-        return vec![Some(owner)];
+        let granted = trigger.source.is_some().then_some(None);
+        return std::iter::once(Some(owner.as_str())).chain(granted).collect();
     }
     let names = trigger.filters.iter().filter(|filter| filter.path == "repo.full_name").find_map(|filter| match &filter.test {
         FilterTest::Glob(set) => set.names(),

@@ -101,6 +101,10 @@ pub(super) fn overlooked(rule: &Rule, trigger: &Trigger, event: &Event) -> Optio
         return Some(Check::new(false, format!("source: {source}"), format!("delivery.source = \"{}\"", event.source)));
     }
     let owner = rule.owner.as_deref()?;
+    if event.repository().is_none() && trigger.source.is_some() {
+        // The source that it names was granted to it, and what comes from there belongs to nobody else's repository.
+        return None;
+    }
     let same = event.repository().is_some_and(|repository| repository.eq_ignore_ascii_case(owner));
     (!same).then(|| {
         let found = event

@@ -110,6 +110,20 @@ impl Decisions {
         traces
     }
 
+    /// Turns away rules that would start, for a reason that the event does not have in it: what was asked for, and what was found.
+    pub fn refuse(&mut self, refused: impl Fn(&Rule) -> Option<(String, String)>) {
+        let traces = &mut self.traces;
+        self.matched.retain(|rule| {
+            let Some((text, found)) = refused(rule) else { return true };
+            let starts = |trace: &&mut Trace| trace.rule == rule.name && trace.verdict == Verdict::Matched;
+            if let Some(trace) = traces.iter_mut().find(starts) {
+                trace.verdict = Verdict::Denied;
+                trace.checks.push(Check::new(false, text, found));
+            }
+            false
+        });
+    }
+
     /// Files what became of a rule.
     fn add(&mut self, rule: &Arc<Rule>, trace: Trace) {
         if trace.verdict == Verdict::Matched {

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use declic_actions::github::{GitHub, GitHubSettings};
+use declic_actions::github::{GitHub, GitHubSettings, app_token};
 use declic_actions::http::Http;
 use declic_actions::secret::Secret;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 use crate::rules::yaml::duration;
@@ -20,11 +19,6 @@ const EVERY: Duration = Duration::from_secs(300);
 const EVERY_PULL: Duration = Duration::from_secs(30);
 /// More often than this costs more of the hourly limit than it is worth.
 const SHORTEST: Duration = Duration::from_secs(5);
-
-/// GitHub takes no token of an App that lives longer than ten minutes.
-const APP_TOKEN_SECONDS: i64 = 540;
-/// And none that seems to come from the future.
-const APP_TOKEN_EARLIER: i64 = 60;
 
 /// A hook with a delivery log.
 #[derive(Clone)]
@@ -86,7 +80,7 @@ impl Hook {
     /// A client that may read it, for some minutes. The error is for the operator.
     pub fn client(&self, access: &Access) -> Result<GitHub, String> {
         let token = match self {
-            Self::App { id, key } => Some(app_token(*id, key, Timestamp::now())?),
+            Self::App { id, key } => Some(app_token(*id, key, Timestamp::now().seconds())?),
             _ => access.token.clone(),
         };
         if token.is_none() {
@@ -94,15 +88,6 @@ impl Hook {
         }
         GitHub::new(access.http.clone(), GitHubSettings { api_url: access.api_url.clone(), token })
     }
-}
-
-/// Signed by the App's key: that we are the App.
-fn app_token(id: u64, key: &Secret, now: Timestamp) -> Result<Secret, String> {
-    let unfit = |_| "`key` of the GitHub App is not an RSA key in PEM form".to_owned();
-    let key = EncodingKey::from_rsa_pem(key.expose()).map_err(unfit)?;
-    let now = now.seconds();
-    let claims = json!({ "iss": id.to_string(), "iat": now - APP_TOKEN_EARLIER, "exp": now + APP_TOKEN_SECONDS });
-    jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &key).map(Secret::new).map_err(unfit)
 }
 
 /// What the settings of a source say about its delivery logs.

@@ -18,6 +18,7 @@ use crate::journal::{Journal, JournalError};
 use crate::matching::{Index, Verdict};
 use crate::receive;
 use crate::report::metrics::{Metrics, RecoveryLabels};
+use crate::repositories::Repositories;
 use crate::rules::registry;
 use crate::settings::Settings;
 use crate::sources::Source;
@@ -72,6 +73,8 @@ pub struct Intake {
     pub source: Arc<dyn Source>,
     /// The rules in force: what none of them wants is left where it is.
     pub rules: Arc<ArcSwap<Index>>,
+    /// Rules of repositories; none where only the operator's count.
+    pub repositories: Option<Arc<Repositories>>,
     /// Where it goes.
     pub journal: Arc<dyn Journal>,
     /// Where it is counted.
@@ -98,7 +101,8 @@ impl Intake {
         };
         let heard = self.heard();
         for logged in listed.into_iter().filter(|logged| missing.contains(&logged.guid)) {
-            let outcome = match heard.contains(logged.event.as_str()) {
+            let theirs = self.repositories.as_ref().is_some_and(|repositories| repositories.hears(&logged.event));
+            let outcome = match theirs || heard.contains(logged.event.as_str()) {
                 true => self.take_in(log, &logged, dry_run).await,
                 false => Ok(Outcome::Unwanted),
             };
@@ -153,7 +157,7 @@ impl Intake {
             Ok(delivery) => delivery,
             Err(refusal) => return Ok(Outcome::Refused(refusal.private)),
         };
-        match self.is_wanted(&delivery) {
+        match self.is_wanted(&delivery).await {
             Ok(true) if dry_run => return Ok(Outcome::Recovered(None)),
             Ok(true) => {}
             Ok(false) => return Ok(Outcome::Unwanted),
@@ -170,15 +174,19 @@ impl Intake {
     }
 
     /// Would any rule start, or fail to say? What is denied is taken in, too: the reason belongs where people look for it.
-    fn is_wanted(&self, delivery: &NewDelivery) -> Result<bool, String> {
-        let index = self.rules.load();
+    async fn is_wanted(&self, delivery: &NewDelivery) -> Result<bool, String> {
+        let index = self.rules.load_full();
         let delivery = Delivery { id: String::new(), content: delivery.clone(), replay: false, learned: None };
-        let event = match self.source.decode(&delivery, false)? {
-            Some(event) if index.reads_payload(&event.kind) => self.source.decode(&delivery, true)?,
-            other => other,
-        };
-        let Some(event) = event else { return Ok(false) };
-        Ok(index.decide(&event).traces.iter().any(|trace| trace.verdict != Verdict::NotMatched))
+        let Some(event) = self.source.decode(&delivery, true)? else { return Ok(false) };
+        let wants = |index: &Index| index.decide(&event).traces.iter().any(|trace| trace.verdict != Verdict::NotMatched);
+        if wants(&index) {
+            return Ok(true);
+        }
+        let Some(repositories) = &self.repositories else { return Ok(false) };
+        let brought = repositories.of(&event).await;
+        // What cannot be read now may want it: it is decided once it is here.
+        let unknown = brought.notes.iter().any(|note| note.verdict == Verdict::Error);
+        Ok(unknown || brought.sets.iter().any(|set| wants(set.index())))
     }
 
     fn tell(&self, log: &Log, logged: &Logged, outcome: &Outcome, dry_run: bool) {
@@ -256,6 +264,8 @@ impl Intake {
 pub struct Recovery {
     /// The rules in force.
     pub rules: Arc<ArcSwap<Index>>,
+    /// Rules of repositories.
+    pub repositories: Option<Arc<Repositories>>,
     /// Where everything goes.
     pub journal: Arc<dyn Journal>,
     /// Where it is counted.
@@ -278,6 +288,7 @@ impl Recovery {
                 let intake = Intake {
                     source: Arc::clone(source),
                     rules: Arc::clone(&self.rules),
+                    repositories: self.repositories.clone(),
                     journal: Arc::clone(&self.journal),
                     metrics: Arc::clone(&self.metrics),
                     wake: Arc::clone(&self.wake),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::rules::check::{Checked, Ground, check};
+use crate::rules::check::{Checked, Ground, Repository, check};
 use crate::rules::compact::compact;
 use crate::rules::diagnostic::{Diagnostic, Severity};
 use crate::rules::model::{Offer, Rule, RuleFile, RuleSet};
@@ -25,9 +25,23 @@ pub struct Loaded {
 
 /// Checks the operator's rule files and puts their rules together; all faults of all files if there is an error among them.
 pub fn load(files: &[RuleFile], offer: Option<&Offer>) -> Result<Loaded, Vec<Diagnostic>> {
-    let ground = Ground { offer, repository: None };
-    let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, &ground)).collect();
-    let clashes = clashes(files, &checked);
+    put_together(files, &Ground { offer, repository: None }, None)
+}
+
+/// The same for the files of a repository, within what it was granted; at most so many rules.
+pub fn load_of(
+    files: &[RuleFile],
+    offer: &Offer,
+    repository: Repository<'_>,
+    most_rules: Option<usize>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    put_together(files, &Ground { offer: Some(offer), repository: Some(repository) }, most_rules)
+}
+
+fn put_together(files: &[RuleFile], ground: &Ground<'_>, most_rules: Option<usize>) -> Result<Loaded, Vec<Diagnostic>> {
+    let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, ground)).collect();
+    let mut clashes = clashes(files, &checked);
+    clashes.extend(most_rules.and_then(|most| too_many(files, &checked, most)));
     let faults: Vec<Diagnostic> =
         checked.iter_mut().flat_map(|file| std::mem::take(&mut file.diagnostics)).chain(clashes).collect();
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
@@ -37,6 +51,16 @@ pub fn load(files: &[RuleFile], offer: Option<&Offer>) -> Result<Loaded, Vec<Dia
     compact(&mut rules);
     let rules = rules.into_iter().map(Arc::new).collect();
     Ok(Loaded { set: RuleSet { rules, revision: revision(files) }, warnings: faults })
+}
+
+/// The first rule beyond the limit.
+pub fn too_many(files: &[RuleFile], checked: &[Checked], most: usize) -> Option<Diagnostic> {
+    let mut names = files.iter().zip(checked).flat_map(|(file, checked)| checked.names.iter().map(move |(_, span)| (file, span)));
+    let count = names.clone().count();
+    let (file, span) = names.nth(most)?;
+    let message = format!("{count} rules are more than the {most} that this repository may have");
+    let help = "an operator can raise `limits: { rules: … }` of the repository in the server file".to_owned();
+    Some(Diagnostic::error(&file.path, "too-many", span.clone(), message).help(help))
 }
 
 /// What is wrong between rules, wherever they stand: names are unique over all files, because runs, metrics and concurrency groups

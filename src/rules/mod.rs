@@ -10,6 +10,7 @@ pub mod load;
 pub mod model;
 pub mod overlap;
 pub mod registry;
+pub mod requested;
 pub mod shapes;
 pub mod suggest;
 pub mod template;

@@ -1,5 +1,6 @@
 //! An accepted delivery against the rules in force: what is to be done is written with the reasons, in one transaction.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -11,11 +12,13 @@ use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
 use super::{ancestry, approval, asking};
+use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
 use crate::matching::{self, Asks, Index, Trace};
 use crate::report::metrics::RunLabels;
+use crate::repositories::Brought;
 use crate::rules::model::{Mode, Rule};
 use crate::sources;
 
@@ -45,19 +48,7 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
     } else {
         // What was learned for an earlier decision may have changed.
         delivery.learned = None;
-        match look(&shared, &delivery, event, true).await {
-            Looked::Decided(decision) => decision,
-            Looked::Asks(event, asks) => match asking::ask(&shared.clients.github, &event, &asks).await {
-                Ok(learned) => {
-                    delivery.learned = Some(learned);
-                    match look(&shared, &delivery, None, false).await {
-                        Looked::Decided(decision) => decision,
-                        Looked::Asks(..) => failed(BROKE_OFF.to_owned()),
-                    }
-                }
-                Err(why) => failed(format!("GitHub does not say who may start what here, so nothing is started: {why}")),
-            },
-        }
+        decided(&shared, delivery, event).await
     };
     if let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict) {
         let groups = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
@@ -109,59 +100,107 @@ fn without_event(verdict: Verdict) -> Decision {
     Decision { traces: json!([]), verdict, line: None, about: About::default(), learned: None }
 }
 
-/// What a look at a delivery came to.
-enum Looked {
-    Decided(Decision),
-    /// There is something to be asked before.
-    Asks(Box<Event>, Asks),
+/// Reads the event, gets what its repository brings, and holds it against all rules.
+async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box<Event>>) -> Decision {
+    let read = match event {
+        Some(event) => Ok(Some(sources::journaled(*event, &delivery))),
+        None => decode(shared, &delivery, false).await,
+    };
+    let event = match read {
+        Ok(Some(event)) => event,
+        Ok(None) => return without_event(Verdict::Ignored),
+        Err(decision) => return *decision,
+    };
+    let index = shared.rules.load_full();
+    let mut brought = match &shared.repositories {
+        Some(repositories) => repositories.of(&event).await,
+        None => Brought::default(),
+    };
+    if shared.clients.github.has_token()
+        && let Err(why) = learn(shared, &mut delivery, &event, &index, &mut brought).await
+    {
+        return failed(format!("GitHub does not say who may start what here, so nothing is started: {why}"));
+    }
+    let indices = || std::iter::once(&index).chain(brought.sets.iter().map(|set| set.index()));
+    let payload = indices().any(|index| index.reads_payload(&event.kind));
+    let event = if payload || delivery.learned.is_some() {
+        match decode(shared, &delivery, payload).await {
+            Ok(Some(event)) => event,
+            Ok(None) => return without_event(Verdict::Ignored),
+            Err(decision) => return *decision,
+        }
+    } else {
+        event
+    };
+    let decision = guarded(|| by_rules(shared, &index, &brought, &event)).unwrap_or_else(|| failed(BROKE_OFF.to_owned()));
+    Decision { learned: delivery.learned, ..decision }
 }
 
-/// Looks at a delivery, at a large one on a thread that may take its time. `asks`: may it ask?
-async fn look(shared: &Arc<Shared>, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
-    if delivery.content.body.len() < LARGE {
-        return guarded(shared, delivery, event, asks);
+/// Asks GitHub what rules need to know. What a repository's rules ask for and cannot be had takes away those rules, and nothing of the
+/// operator's.
+async fn learn(
+    shared: &Shared,
+    delivery: &mut Delivery,
+    event: &Event,
+    index: &Index,
+    brought: &mut Brought,
+) -> Result<(), String> {
+    let ours = index.asks(event);
+    if !ours.is_empty() {
+        delivery.learned = Some(asking::ask(&shared.clients.github, event, &ours).await?);
     }
-    let (shared, delivery) = (Arc::clone(shared), delivery.clone());
-    let looked = tokio::task::spawn_blocking(move || guarded(&shared, &delivery, event, asks)).await;
-    looked.unwrap_or_else(|_| Looked::Decided(failed(BROKE_OFF.to_owned())))
+    let mut all = ours.clone();
+    brought.sets.iter().for_each(|set| all.join(set.index().asks(event)));
+    if all != ours {
+        match asking::ask(&shared.clients.github, event, &all).await {
+            Ok(learned) => delivery.learned = Some(learned),
+            Err(why) => brought.fail(&format!("GitHub does not say who may start them: {why}")),
+        }
+    }
+    Ok(())
+}
+
+/// The event of a delivery; a decision if there is none to be had.
+async fn decode(shared: &Arc<Shared>, delivery: &Delivery, payload: bool) -> Result<Option<Event>, Box<Decision>> {
+    let read = if delivery.content.body.len() >= LARGE {
+        let (shared, delivery) = (Arc::clone(shared), delivery.clone());
+        tokio::task::spawn_blocking(move || guarded(|| shared.decode(&delivery, payload))).await.ok().flatten()
+    } else {
+        guarded(|| shared.decode(delivery, payload))
+    };
+    match read {
+        Some(Ok(event)) => Ok(event),
+        Some(Err(why)) => Err(Box::new(without_event(Verdict::Rejected(why)))),
+        None => Err(Box::new(failed(BROKE_OFF.to_owned()))),
+    }
 }
 
 /// An error of ours in decoding or matching must not end in a loop of workers that fall over.
-fn guarded(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
-    std::panic::catch_unwind(AssertUnwindSafe(|| matched(shared, delivery, event, asks)))
-        .unwrap_or_else(|_| Looked::Decided(failed(BROKE_OFF.to_owned())))
+fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).ok()
 }
 
-fn matched(shared: &Shared, delivery: &Delivery, event: Option<Box<Event>>, asks: bool) -> Looked {
-    let index = shared.rules.load_full();
-    let read = match event {
-        Some(event) => Ok(Some(sources::journaled(*event, delivery))),
-        None => shared.decode(delivery, false),
-    };
-    let event = match read {
-        Ok(Some(event)) if index.reads_payload(&event.kind) => shared.decode(delivery, true),
-        other => other,
-    };
-    Looked::Decided(match event {
-        Err(why) => without_event(Verdict::Rejected(why)),
-        Ok(None) => without_event(Verdict::Ignored),
-        Ok(Some(event)) => {
-            let asks = if asks && shared.clients.github.has_token() { index.asks(&event) } else { Asks::default() };
-            if !asks.is_empty() {
-                return Looked::Asks(Box::new(event), asks);
-            }
-            Decision { learned: delivery.learned.clone(), ..by_rules(&index, &event, shared.policy.dry_run) }
+fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) -> Decision {
+    let mut runs: Vec<NewRun> = Vec::new();
+    let mut traces = Vec::new();
+    for index in std::iter::once(index).chain(brought.sets.iter().map(|set| set.index().as_ref())) {
+        let revision = &index.rules().revision;
+        let mut decisions = index.decide(event);
+        if let Some(repositories) = &shared.repositories {
+            decisions.refuse(|rule| {
+                let refused = rule.owner.is_some().then(|| repositories.admit(revision, Timestamp::now()).err());
+                refused.flatten().map(|found| ("limits: runs-per-hour".to_owned(), found))
+            });
         }
-    })
-}
-
-fn by_rules(index: &Index, event: &Event, dry: bool) -> Decision {
-    let decisions = index.decide(event);
-    let revision = &index.rules().revision;
-    let mut runs: Vec<NewRun> = decisions.matched.iter().map(|rule| new_run(rule, event, revision, dry)).collect();
-    let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
-    runs.extend(errors.map(|trace| broken(index, event, trace, revision)));
-    let traces = serde_json::to_value(decisions.to_store()).unwrap_or(Value::Null);
+        runs.extend(decisions.matched.iter().map(|rule| new_run(rule, event, revision, shared.policy.dry_run)));
+        let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
+        runs.extend(errors.map(|trace| broken(Some(index), event, trace, revision)));
+        traces.extend(decisions.to_store().into_iter().map(Cow::into_owned));
+    }
+    let errors = brought.notes.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
+    runs.extend(errors.map(|trace| broken(None, event, trace, "")));
+    traces.extend(brought.notes.iter().cloned());
+    let traces = serde_json::to_value(traces).unwrap_or(Value::Null);
     let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
     Decision { traces, verdict, line: ancestry::line(event), about: about::of(event), learned: None }
 }
@@ -186,8 +225,9 @@ fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
 }
 
 /// A rule that could not be evaluated is a run that failed: visible, never silently "did not match".
-fn broken(index: &Index, event: &Event, trace: &Trace, revision: &str) -> NewRun {
-    let rule = index.rules().rules.iter().find(|rule| rule.name == trace.rule && rule.place == trace.place);
+fn broken(index: Option<&Index>, event: &Event, trace: &Trace, revision: &str) -> NewRun {
+    let rules = index.map(|index| &index.rules().rules);
+    let rule = rules.into_iter().flatten().find(|rule| rule.name == trace.rule && rule.place == trace.place);
     let found = trace.checks.last().map_or("it cannot be evaluated", |check| check.found.as_str());
     NewRun {
         rule: trace.rule.clone(),

@@ -38,6 +38,7 @@ use crate::dispatch::local::Local;
 use crate::journal::{Journal, JournalError};
 use crate::matching::Index;
 use crate::report::metrics::Metrics;
+use crate::repositories::Repositories;
 use crate::rules::model::Offer;
 use crate::sources::Source;
 pub use fresh::{Fresh, Place};
@@ -64,6 +65,8 @@ pub struct EngineParts {
     pub sources: BTreeMap<String, Arc<dyn Source>>,
     /// The rules in force. Their files must be kept ([`Journal::keep_rules`]) before they are put here.
     pub rules: Arc<ArcSwap<Index>>,
+    /// What repositories bring themselves; none if no repository may.
+    pub repositories: Option<Arc<Repositories>>,
     /// Rebuilds the rule set that an older run began with.
     pub load: Load,
     /// The actions there are; `declic_actions::kinds::ALL`.
@@ -118,6 +121,7 @@ impl Engine {
             name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
             draining,
             matching: JoinSet::new(),
+            reading: JoinSet::new(),
             behind: false,
             hurried: JoinSet::new(),
             asks,

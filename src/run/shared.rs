@@ -65,6 +65,15 @@ impl Shared {
         }
     }
 
+    /// Could GitHub have to be asked for rules before this delivery is decided?
+    pub fn may_read(&self, delivery: &Delivery, event: Option<&Event>) -> bool {
+        let Some(repositories) = &self.repositories else { return false };
+        match event {
+            Some(event) => !repositories.is_at_hand(event),
+            None => repositories.is_read_for(&delivery.content.source),
+        }
+    }
+
     /// Where further answers to a delivery go, if its provider gave an address for them.
     pub fn respond_to(&self, delivery: &Delivery) -> Option<Secret> {
         self.sources.get(&delivery.content.source)?.respond_to(delivery)
@@ -72,12 +81,13 @@ impl Shared {
 
     /// The rule a run began with, whatever is in force today.
     pub async fn rule(&self, run: &RunRecord) -> Result<Arc<Rule>, RuleError> {
-        let set = self.rule_set(&run.revision).await?;
-        let rule = set.rules.iter().find(|rule| rule.name == run.rule && rule.owner == run.owner);
+        let set = self.rule_set(&run.revision, run.owner.as_deref()).await?;
+        // A repository may be called otherwise by now; the revision says which one it is.
+        let rule = set.rules.iter().find(|rule| rule.name == run.rule && rule.owner.is_some() == run.owner.is_some());
         rule.cloned().ok_or_else(|| RuleError::Gone(format!("rule set {} has no rule `{}`", run.revision, run.rule)))
     }
 
-    async fn rule_set(&self, revision: &str) -> Result<Arc<RuleSet>, RuleError> {
+    async fn rule_set(&self, revision: &str, owner: Option<&str>) -> Result<Arc<RuleSet>, RuleError> {
         let current = Arc::clone(self.rules.load().rules());
         if current.revision == revision {
             return Ok(current);
@@ -87,7 +97,12 @@ impl Shared {
         }
         let files = self.journal.rules(revision).await.map_err(RuleError::Store)?;
         let files = files.ok_or_else(|| RuleError::Gone(format!("the files of rule set {revision} were not kept")))?;
-        let mut set = (self.load)(&files).map_err(|why| {
+        let loaded = match (owner, &self.repositories) {
+            (None, _) => (self.load)(&files),
+            (Some(owner), Some(repositories)) => repositories.rebuild(&files, revision, owner),
+            (Some(owner), None) => Err(format!("{owner} is no longer among `repositories:`")),
+        };
+        let mut set = loaded.map_err(|why| {
             RuleError::Gone(format!("the rules it began with no longer fit declic.yaml or this version: {why}"))
         })?;
         revision.clone_into(&mut set.revision);

@@ -20,6 +20,8 @@ use crate::journal::record::{Claim, Claimed, Delivery};
 const MATCHED_TOGETHER: usize = 64;
 /// Batches of them at once.
 const MATCHERS: usize = 2;
+/// Deliveries that wait for the rules of their repository, beside the others; more wait among them.
+const READING: usize = 256;
 /// Nothing is missed for longer than this, even if every wake-up is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After an error of the store.
@@ -66,6 +68,8 @@ pub(super) struct Worker {
     pub name: String,
     pub draining: watch::Receiver<bool>,
     pub matching: JoinSet<()>,
+    /// Deliveries for which GitHub may have to be asked: they hold up no others.
+    pub reading: JoinSet<()>,
     /// Are there more deliveries in the store than there was room for?
     pub behind: bool,
     /// Deliveries that come leased from the receiver.
@@ -110,6 +114,7 @@ impl Worker {
     async fn look(&mut self) -> Duration {
         // Those that are done have made room; which of them wanted to say something has said it.
         while self.matching.try_join_next().is_some() {}
+        while self.reading.try_join_next().is_some() {}
         while self.running.try_join_next().is_some() {}
         let claim = Claim {
             worker: self.name.clone(),
@@ -155,13 +160,23 @@ impl Worker {
 
     /// Matches deliveries together, and has the worker look for the runs that come of it.
     fn welcome(&mut self, arrivals: impl Iterator<Item = Arrival>) {
-        let batch: Vec<_> = arrivals
-            .map(|Arrival { claimed, event, asked }| {
-                let held = self.leases.hold(claimed.lease.clone(), asked);
-                let span = span(&claimed.delivery);
-                matcher::decide(Arc::clone(&self.shared), claimed, event, held).instrument(span)
-            })
-            .collect();
+        let mut batch = Vec::new();
+        for Arrival { claimed, event, asked } in arrivals {
+            let held = self.leases.hold(claimed.lease.clone(), asked);
+            let span = span(&claimed.delivery);
+            let apart = self.reading.len() < READING && self.shared.may_read(&claimed.delivery, event.as_deref());
+            let decided = matcher::decide(Arc::clone(&self.shared), claimed, event, held).instrument(span);
+            if apart {
+                let dispatch = self.dispatch.clone();
+                self.reading.spawn(async move {
+                    if decided.await == Matched::Runs {
+                        dispatch.wake();
+                    }
+                });
+            } else {
+                batch.push(decided);
+            }
+        }
         if batch.is_empty() {
             return;
         }
@@ -191,6 +206,7 @@ impl Worker {
                 self.welcome(std::iter::once(arrival));
             }
             while self.matching.join_next().await.is_some() {}
+            while self.reading.join_next().await.is_some() {}
             while self.hurried.join_next().await.is_some() {}
             while self.running.join_next().await.is_some() {}
         };
@@ -201,6 +217,7 @@ impl Worker {
         let leases = self.leases.remaining();
         tracing::warn!(steps = leases.len(), "steps did not end in time: they are given back and resumed by the next process");
         self.matching.shutdown().await;
+        self.reading.shutdown().await;
         self.hurried.shutdown().await;
         self.running.shutdown().await;
         let give_back = async {

@@ -274,8 +274,9 @@ impl Settings {
         Self { secrets: BTreeMap::new(), github, ..self.clone() }
     }
 
-    /// The grant of a repository that may bring rules of its own.
-    pub fn repository(&self, name: &str) -> Option<&RepositorySettings> {
-        self.repositories.iter().find(|repository| repository.name == name)
+    /// The grant of a repository that may bring rules of its own, by its number or by `owner/name`.
+    pub fn repository(&self, wanted: &str) -> Option<&RepositorySettings> {
+        let id: Option<i64> = wanted.parse().ok();
+        self.repositories.iter().find(|one| id == Some(one.id) || one.name.eq_ignore_ascii_case(wanted))
     }
 }

@@ -41,6 +41,7 @@ mod recover;
 mod reference;
 mod reloading;
 mod replies;
+mod repositories;
 mod rule_files;
 mod send;
 mod senders;

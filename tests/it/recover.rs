@@ -117,6 +117,7 @@ impl Sweeper {
         Intake {
             source: github(),
             rules: Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(set)))),
+            repositories: None,
             journal: Arc::clone(&self.journal) as Arc<dyn Journal>,
             metrics: Arc::clone(&self.metrics),
             wake: Arc::new(move |id: &str| woken.lock().expect("nobody panics with it").push(id.to_owned())),

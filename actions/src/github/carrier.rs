@@ -14,14 +14,17 @@ use crate::http::{Http, HttpError, Request};
 use crate::secret::Secret;
 
 /// Travels with a request from [`super::GitHub`] through octocrab to [`Carrier`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(pub(super) Instant);
+#[derive(Debug, Clone)]
+pub(super) struct Conditions {
+    pub(super) deadline: Instant,
+    /// What must not be seen in an error text.
+    pub(super) token: Option<Secret>,
+}
 
 /// The service below octocrab.
 #[derive(Clone)]
 pub(super) struct Carrier {
     pub(super) http: Http,
-    pub(super) token: Option<Secret>,
 }
 
 impl Service<http::Request<OctoBody>> for Carrier {
@@ -34,10 +37,10 @@ impl Service<http::Request<OctoBody>> for Carrier {
     }
 
     fn call(&mut self, request: http::Request<OctoBody>) -> Self::Future {
-        let Self { http, token } = self.clone();
+        let Self { http } = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            let Some(Deadline(deadline)) = parts.extensions.get().copied() else {
+            let Some(Conditions { deadline, token }) = parts.extensions.get().cloned() else {
                 return Err(HttpError::Invalid("it has no deadline".into()));
             };
             let body = body.collect().await.map_err(|error| HttpError::Invalid(error.to_string()))?.to_bytes();

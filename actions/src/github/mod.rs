@@ -1,8 +1,10 @@
 //! GitHub through octocrab, over our HTTP client: octocrab makes the requests, `Carrier` carries them, so that the egress
 //! guard, deadlines and caps hold for them too.
 
+mod app;
 mod carrier;
 mod limits;
+mod permissions;
 mod remembered;
 
 use std::error::Error;
@@ -20,7 +22,9 @@ use crate::action::{Failure, Why};
 use crate::http::{Http, HttpError, Response};
 use crate::secret::Secret;
 
-use carrier::{Carrier, Deadline};
+pub use app::{App, app_token};
+use app::Installations;
+use carrier::{Carrier, Conditions};
 use limits::{Meter, limited};
 use remembered::Remembered;
 
@@ -44,6 +48,8 @@ pub struct GitHub {
 struct Inner {
     http: Http,
     settings: GitHubSettings,
+    /// Used where no token is given.
+    app: Option<Installations>,
     base: http::Uri,
     /// Made at the first request: octocrab needs a running executor to be built.
     client: OnceLock<Octocrab>,
@@ -70,13 +76,30 @@ impl GitHub {
         let base = base.and_then(|url| url.as_str().trim_end_matches('/').parse::<http::Uri>().ok());
         let base = base.ok_or_else(|| format!("`{}` is not the address of a GitHub API", crate::http::shown(address)))?;
         let inner =
-            Inner { http, settings, base, client: OnceLock::new(), meter: Mutex::default(), remembered: Mutex::default() };
+            Inner { http, settings, app: None, base, client: OnceLock::new(), meter: Mutex::default(), remembered: Mutex::default() };
         Ok(Self { inner: Arc::new(inner), reporting: false })
     }
 
-    /// Without a token GitHub says little, and nothing about people.
+    /// The same, for requests without a token of their own as this App: each by a token of its installation on the repository or the
+    /// organisation that the request is about, for that repository and the one permission that it needs.
+    #[must_use]
+    pub fn acting_as(self, app: App) -> Self {
+        let Inner { http, settings, base, .. } = &*self.inner;
+        let inner = Inner {
+            http: http.clone(),
+            settings: settings.clone(),
+            app: Some(Installations::new(app)),
+            base: base.clone(),
+            client: OnceLock::new(),
+            meter: Mutex::default(),
+            remembered: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner), reporting: self.reporting }
+    }
+
+    /// Is there a token, or an App that gets one? Without, GitHub says little, and nothing about people.
     pub fn has_token(&self) -> bool {
-        self.inner.settings.token.is_some()
+        self.inner.settings.token.is_some() || self.inner.app.is_some()
     }
 
     /// For calls that tell people what has happened: they may also use what is left of the hourly limit when the others may not.
@@ -110,27 +133,23 @@ impl GitHub {
         self.call(Method::DELETE, path, None, deadline).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>, deadline: Instant) -> Result<Response, Failure> {
-        if let Some((after, why)) = lock(&self.inner.meter).refuses(self.reporting, Instant::now()) {
-            return Err(Failure::Retry { after: Some(after), why });
+    /// `GET`, for callers who remember by themselves what was answered under that ETag. `None`: it is as it was.
+    pub async fn get_unless(&self, path: &str, etag: Option<&str>, deadline: Instant) -> Result<Option<Response>, Failure> {
+        self.may_call()?;
+        let answer = self.authorized(Method::GET, path, None, etag, deadline).await?;
+        match answer.status {
+            304 if etag.is_some() => Ok(None),
+            200..300 => Ok(Some(answer)),
+            _ => Err(self.refused(answer)),
         }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>, deadline: Instant) -> Result<Response, Failure> {
+        self.may_call()?;
         let reads = method == Method::GET;
         let known = if reads { lock(&self.inner.remembered).get(path) } else { None };
-        let mut builder = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("accept", "application/vnd.github+json")
-            .extension(Deadline(deadline));
-        if let Some((etag, _)) = &known {
-            builder = builder.header("if-none-match", etag);
-        }
-        let client = self.inner.client.get_or_init(|| self.octocrab());
-        let request = client.build_request(builder, body).map_err(|error| unsent(&error))?;
-        let answer = client.execute(request).await.map_err(|error| unsent(&error))?;
-        let (parts, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| unsent(&error))?.to_bytes();
-        let answer = Response { status: parts.status.as_u16(), headers: parts.headers, body };
-        lock(&self.inner.meter).note(&answer, Instant::now());
+        let etag = known.as_ref().map(|(etag, _)| etag.as_str());
+        let answer = self.authorized(method, path, body, etag, deadline).await?;
         match (answer.status, known) {
             // It is as it was, and asking cost nothing of the limit.
             (304, Some((_, before))) => Ok(before),
@@ -144,16 +163,74 @@ impl GitHub {
         }
     }
 
+    fn may_call(&self) -> Result<(), Failure> {
+        match lock(&self.inner.meter).refuses(self.reporting, Instant::now()) {
+            Some((after, why)) => Err(Failure::Retry { after: Some(after), why }),
+            None => Ok(()),
+        }
+    }
+
+    /// With the token that fits the path, and once more with a new one if an installation's token is no longer taken.
+    async fn authorized(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let token = self.token_for(&method, path, deadline).await?;
+        let mut answer = self.exchange(method.clone(), path, body, token.as_ref(), etag, deadline).await?;
+        if answer.status == 401
+            && let Some(refused) = &token
+            && self.forget_token(&method, path, refused).await
+        {
+            let token = self.token_for(&method, path, deadline).await?;
+            answer = self.exchange(method, path, body, token.as_ref(), etag, deadline).await?;
+        }
+        lock(&self.inner.meter).note(&answer, Instant::now());
+        Ok(answer)
+    }
+
+    /// One request and its answer, whatever that is.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        token: Option<&Secret>,
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Response, Failure> {
+        let mut builder = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("accept", "application/vnd.github+json")
+            .extension(Conditions { deadline, token: token.cloned() });
+        if let Some(etag) = etag {
+            builder = builder.header("if-none-match", etag);
+        }
+        if let Some(token) = token {
+            let bearer = [b"Bearer ".as_slice(), token.expose()].concat();
+            let mut bearer = http::HeaderValue::from_bytes(&bearer)
+                .map_err(|_| Failure::last("unauthorized", "the token for GitHub holds characters that no token has"))?;
+            bearer.set_sensitive(true);
+            builder = builder.header("authorization", bearer);
+        }
+        let client = self.inner.client.get_or_init(|| self.octocrab());
+        let request = client.build_request(builder, body).map_err(|error| unsent(&error))?;
+        let answer = client.execute(request).await.map_err(|error| unsent(&error))?;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await.map_err(|error| unsent(&error))?.to_bytes();
+        Ok(Response { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+
+    /// Tokens are not its business: which one fits depends on the request.
     fn octocrab(&self) -> Octocrab {
-        let carrier = Carrier { http: self.inner.http.clone(), token: self.inner.settings.token.clone() };
-        let auth = match self.inner.settings.token.as_ref().and_then(Secret::expose_text) {
-            Some(token) => AuthState::AccessToken { token: token.to_owned().into() },
-            None => AuthState::None,
-        };
         let built = OctocrabBuilder::new_empty()
-            .with_service(carrier)
+            .with_service(Carrier { http: self.inner.http.clone() })
             .with_layer(&octocrab::service::middleware::base_uri::BaseUriLayer::new(self.inner.base.clone()))
-            .with_auth(auth)
+            .with_auth(AuthState::None)
             .build();
         match built {
             Ok(client) => client,

@@ -355,7 +355,7 @@ pub(super) fn settle(session: &Session<'_>, delivery: i64) -> Result<(), Fault> 
 
 pub(super) fn keep_rules(session: &Session<'_>, revision: &str, files: &[RuleFile]) -> Result<(), Fault> {
     session
-        .connection.execute("INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET kept_at = excluded.kept_at", params![revision, serde_json::to_string(files)?, session.now.0])?;
+        .connection.execute("INSERT INTO rule_sets (revision, files, kept_at) VALUES (?1, ?2, ?3) ON CONFLICT (revision) DO UPDATE SET files = excluded.files, kept_at = excluded.kept_at", params![revision, serde_json::to_string(files)?, session.now.0])?;
     Ok(())
 }
 

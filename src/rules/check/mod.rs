@@ -18,6 +18,7 @@ mod trigger;
 mod trust;
 
 pub use cases::happening;
+pub use names::is_granted;
 
 use crate::rules::compact::compact;
 use crate::rules::diagnostic::{Diagnostic, Faults, Severity};

@@ -25,7 +25,7 @@ impl Partner {
 }
 
 /// Is it in a list of grants, in which `github/*` is all of a service?
-fn is_granted(granted: &[String], name: &str) -> bool {
+pub fn is_granted(granted: &[String], name: &str) -> bool {
     granted.iter().any(|granted| match granted.strip_suffix('*') {
         Some(service) => name.starts_with(service),
         None => granted == name,

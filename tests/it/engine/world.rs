@@ -150,6 +150,7 @@ impl World {
             journal: Arc::clone(&self.journal),
             sources: BTreeMap::from([("tests".to_owned(), Arc::new(Bodies(entry)) as Arc<dyn Source>)]),
             rules: Arc::clone(&self.rules),
+            repositories: None,
             load: Arc::new(move |files: &[RuleFile]| match files {
                 [file] if file.path == "r1" => Ok(RuleSet { rules: all.to_vec(), revision: "r1".to_owned() }),
                 _ => Err("unknown files".to_owned()),

@@ -113,6 +113,7 @@ fn the_bodies_that_the_github_stand_in_takes_are_those_of_the_openapi_descriptio
         ("UpdateCheckRun", "PATCH", "/repos/{owner}/{repo}/check-runs/{check_run_id}"),
         ("WorkflowDispatch", "POST", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches"),
         ("RepositoryDispatch", "POST", "/repos/{owner}/{repo}/dispatches"),
+        ("CreateInstallationToken", "POST", "/app/installations/{installation_id}/access_tokens"),
         ("CreateDeployment", "POST", "/repos/{owner}/{repo}/deployments"),
         ("CreateDeploymentStatus", "POST", "/repos/{owner}/{repo}/deployments/{deployment_id}/statuses"),
     ];

@@ -35,8 +35,8 @@ impl Description {
     /// The operation's id (`repos/create-commit-status`), or what is wrong with the request.
     pub fn check_request(&self, request: &Request) -> Result<String, String> {
         let (template, operation) = self.operation(&request.method, &request.path)?;
-        for (name, value) in path_values(template, &request.path) {
-            self.check_parameter(operation, "path", &name, value)?;
+        for (name, value) in self.path_values(template, operation, &request.path).unwrap_or_default() {
+            self.check_parameter(operation, "path", &name, &value)?;
         }
         for (name, value) in &request.query {
             self.check_parameter(operation, "query", name, value)?;
@@ -84,10 +84,29 @@ impl Description {
     /// The operation with the most literal path that matches.
     fn operation(&self, method: &str, path: &str) -> Result<(&str, &Value), String> {
         let paths = self.0.get("paths").and_then(Value::as_object).ok_or("the description has no paths")?;
-        let matching = paths.iter().filter(|(template, _)| matches(template, path));
-        let operations = matching.filter_map(|(template, item)| Some((template.as_str(), item.get(method.to_lowercase())?)));
+        let operations = paths.iter().filter_map(|(template, item)| Some((template.as_str(), item.get(method.to_lowercase())?)));
+        let matching = operations.filter(|(template, operation)| self.path_values(template, operation, path).is_some());
         let literal = |(template, _): &(&str, &Value)| template.split('/').filter(|part| !part.starts_with('{')).count();
-        operations.max_by_key(literal).ok_or_else(|| format!("no operation {method} {path}"))
+        matching.max_by_key(literal).ok_or_else(|| format!("no operation {method} {path}"))
+    }
+
+    /// What a path has in place of the names of its template. Some may hold slashes: `x-multi-segment`.
+    fn path_values(&self, template: &str, operation: &Value, path: &str) -> Option<Vec<(String, String)>> {
+        let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
+        let first = template.iter().position(|part| part.starts_with('{')).unwrap_or(template.len());
+        if template.len() > path.len() || template.get(..first) != path.get(..first) {
+            return None;
+        }
+        let long: Vec<&str> = operation
+            .get("parameters")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|parameter| self.resolve(parameter).ok())
+            .filter(|parameter| parameter.get("x-multi-segment") == Some(&Value::Bool(true)))
+            .filter_map(|parameter| parameter.get("name")?.as_str())
+            .collect();
+        values(&template, &path, &long)
     }
 
     fn check_parameter(&self, operation: &Value, place: &str, name: &str, value: &str) -> Result<(), String> {
@@ -199,15 +218,15 @@ impl Description {
     }
 }
 
-fn matches(template: &str, path: &str) -> bool {
-    let (template, path): (Vec<&str>, Vec<&str>) = (template.split('/').collect(), path.split('/').collect());
-    template.len() == path.len() && template.iter().zip(&path).all(|(part, given)| part.starts_with('{') || part == given)
-}
-
-fn path_values<'p>(template: &str, path: &'p str) -> Vec<(String, &'p str)> {
-    let parameter = |(part, given): (&str, &'p str)| {
-        let name = part.strip_prefix('{')?.strip_suffix('}')?;
-        Some((name.to_owned(), given))
+fn values(template: &[&str], path: &[&str], long: &[&str]) -> Option<Vec<(String, String)>> {
+    let Some((part, more)) = template.split_first() else { return path.is_empty().then(Vec::new) };
+    let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+        return (path.first() == Some(part)).then(|| values(more, &path[1..], long))?;
     };
-    template.split('/').zip(path.split('/')).filter_map(parameter).collect()
+    let most = if long.contains(&name) { path.len() } else { path.len().min(1) };
+    (1..=most).find_map(|count| {
+        let mut found = values(more, &path[count..], long)?;
+        found.insert(0, (name.to_owned(), path[..count].join("/")));
+        Some(found)
+    })
 }

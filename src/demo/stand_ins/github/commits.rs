@@ -35,11 +35,11 @@ fn shown_repository(call: &Call<'_>, repository: &Repository) -> Value {
     json!({
         "id": repository.id, "node_id": format!("R_{}", repository.id), "name": call.name, "full_name": call.full_name(),
         "owner": user(call.base), "private": false, "fork": false, "url": call.api_url(""), "html_url": call.html_url(""),
-        "default_branch": "main",
+        "default_branch": repository.default_branch,
     })
 }
 
-fn shown_commit(call: &Call<'_>, sha: &str, commit: &Commit) -> Value {
+pub(super) fn shown_commit(call: &Call<'_>, sha: &str, commit: &Commit) -> Value {
     let person = json!({ "name": "declic-bot", "email": "bot@example.com", "date": Timestamp::default().rfc3339() });
     let parent = |sha: &String| json!({ "sha": sha, "url": call.api_url(&format!("/commits/{sha}")), "html_url": call.html_url(&format!("/commit/{sha}")) });
     json!({

@@ -3,10 +3,13 @@
 //! Each resource is a file with its routes and its rules; a new one is a file and a line in `GitHub::route`.
 
 pub mod answers;
+pub mod branches;
 mod checks;
 mod commits;
+pub mod contents;
 mod deployments;
 pub mod hooks;
+pub mod installations;
 mod issues;
 mod labels;
 mod people;
@@ -199,14 +202,20 @@ impl GitHub {
         let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         let known = match &segments[..] {
-            ["app", ..] => hooks::app(&lock(&self.state), request).is_some(),
-            _ => request.bearer().is_some_and(|token| lock(&self.tokens).contains(token)),
+            ["app", ..] | ["repos", _, _, "installation"] | ["orgs", _, "installation"] => true,
+            _ => match installations::admits(&lock(&self.state), request, &segments) {
+                Some(admitted) => admitted.map(|()| true)?,
+                None => request.bearer().is_some_and(|token| lock(&self.tokens).contains(token)),
+            },
         };
         if !known {
             return Err(refused(
                 401,
                 if request.header("authorization").is_some() { "Bad credentials" } else { "Requires authentication" },
             ));
+        }
+        if let Some(answer) = installations::answer(&self.base, request, &mut lock(&self.state), &segments) {
+            return answer;
         }
         if let Some(answer) = hooks::answer(&self.base, request, &lock(&self.state), &segments) {
             return answer;
@@ -218,6 +227,10 @@ impl GitHub {
             return Err(refused(404, "Not Found"));
         };
         let mut state = lock(&self.state);
+        if let Some(id) = state.moved.get(&format!("{owner}/{name}")) {
+            let to = format!("{}/repositories/{id}", self.base);
+            return Ok(Answer::json(301, &serde_json::json!({ "message": "Moved Permanently", "url": to })).with_header("location", to));
+        }
         let call = Call { base: &self.base, ledger: &self.ledger, request, owner, name };
         match Self::route(&call, &mut state, rest)? {
             Reply::Ok(document) => Ok(Answer::json(200, &document)),
@@ -235,6 +248,8 @@ impl GitHub {
             return Err(refused(404, "Not Found"));
         }
         let resources = [
+            branches::answer,
+            contents::answer,
             commits::answer,
             labels::answer,
             issues::answer,
@@ -288,8 +303,11 @@ impl Api for GitHub {
         if request.method == "GET" && matches!(answer.status, 200 | 304) {
             answer = answer.with_header("etag", etag);
         }
-        let reset = Timestamp::now().seconds() + 3600;
+        let now = lock(&self.state).now();
+        let date = chrono::DateTime::from_timestamp(now, 0).unwrap_or_default().to_rfc2822().replace("+0000", "GMT");
+        let reset = now + 3600;
         answer
+            .with_header("date", date)
             .with_header("x-ratelimit-limit", QUOTA.to_string())
             .with_header("x-ratelimit-remaining", self.quota.load(Ordering::Relaxed).saturating_sub(used).to_string())
             .with_header("x-ratelimit-reset", reset.to_string())

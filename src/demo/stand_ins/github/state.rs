@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::Value;
 
+use super::branches::Protection;
+use super::contents::Entry;
 use super::hooks::LoggedAttempt;
+use super::installations::{Installation, Scoped};
+use crate::clock::Timestamp;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -15,10 +19,21 @@ pub(super) struct State {
     pub(super) apps: BTreeMap<String, String>,
     /// (`org/team`, login) -> only invited?
     pub(super) teams: BTreeMap<(String, String), bool>,
+    pub(super) installations: BTreeMap<u64, Installation>,
+    pub(super) installation_tokens: BTreeMap<String, Scoped>,
+    /// Old name of a repository that was renamed or transferred -> its number.
+    pub(super) moved: BTreeMap<String, u64>,
+    /// Seconds that the clock here is before that of the machine.
+    pub(super) clock_ahead: i64,
     last_id: u64,
 }
 
 impl State {
+    /// Seconds since the epoch, by the clock here.
+    pub(super) fn now(&self) -> i64 {
+        Timestamp::now().seconds() + self.clock_ahead
+    }
+
     /// Ids are unique over all repositories and grow.
     pub(super) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
@@ -35,6 +50,10 @@ pub(super) struct Hook {
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) id: u64,
+    pub(super) default_branch: String,
+    /// Commit -> its files.
+    pub(super) trees: BTreeMap<String, BTreeMap<String, Entry>>,
+    pub(super) protections: BTreeMap<String, Protection>,
     pub(super) commits: BTreeMap<String, Commit>,
     pub(super) branches: BTreeMap<String, String>,
     /// Number -> head commit if it is a pull request.
@@ -79,6 +98,9 @@ impl Repository {
     pub(super) fn new(id: u64) -> Self {
         Self {
             id,
+            default_branch: "main".to_owned(),
+            trees: BTreeMap::new(),
+            protections: BTreeMap::new(),
             commits: BTreeMap::new(),
             branches: BTreeMap::new(),
             issues: BTreeMap::new(),
