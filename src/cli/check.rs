@@ -195,7 +195,9 @@ fn granted<'a>(wanted: Option<&str>, settings: Option<&'a Settings>) -> Result<O
     let Some(wanted) = wanted else { return Ok(None) };
     let settings = settings.ok_or("--repository needs settings that are right: they say what the repository may use")?;
     let repository = settings.repository(wanted);
-    repository.map(Some).ok_or_else(|| format!("the settings do not list {wanted} under `repositories:`, so no rules are read from it"))
+    repository
+        .map(Some)
+        .ok_or_else(|| format!("the settings do not list {wanted} under `repositories:`, so no rules are read from it"))
 }
 
 struct Report<'a> {

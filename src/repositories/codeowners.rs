@@ -41,7 +41,8 @@ fn fits(wanted: &[&str], parts: &[&str], folder: bool, direct: bool) -> bool {
         (None, None) => !folder,
         (None, Some(_)) => !direct,
         (Some((&"**", rest)), _) => {
-            rest.is_empty() && !parts.is_empty() || (0..=parts.len()).any(|skip| fits(rest, parts.get(skip..).unwrap_or_default(), folder, direct))
+            rest.is_empty() && !parts.is_empty()
+                || (0..=parts.len()).any(|skip| fits(rest, parts.get(skip..).unwrap_or_default(), folder, direct))
         }
         (Some((want, rest)), Some((part, more))) => segment(want, part) && fits(rest, more, folder, direct),
         (Some(_), None) => false,

@@ -114,7 +114,16 @@ impl Repositories {
         let cache = Mutex::new(Cache::new(ROOM));
         let github = settings.sources.iter().filter(|source| matches!(source.kind.as_str(), "github" | "github-app"));
         let github_sources = github.map(|source| source.name.clone()).collect();
-        Self { granted, github_sources, offer: settings.offer.clone(), github: client, journal, timing: Timing::default(), cache, down_until: Mutex::default() }
+        Self {
+            granted,
+            github_sources,
+            offer: settings.offer.clone(),
+            github: client,
+            journal,
+            timing: Timing::default(),
+            cache,
+            down_until: Mutex::default(),
+        }
     }
 
     /// The same with room for other than the usual number of bytes.
@@ -165,7 +174,8 @@ impl Repositories {
             && !self.granted.contains_key(&id)
             && let Some(one) = self.granted.values().find(|one| one.name.eq_ignore_ascii_case(name))
         {
-            let found = format!("{name} is number {id} at GitHub, and the grant is for number {}: no rules of it are read", one.id);
+            let found =
+                format!("{name} is number {id} at GitHub, and the grant is for number {}: no rules of it are read", one.id);
             brought.notes.push(note(name, &one.files, Verdict::NotMatched, "repository", &found));
         }
         for one in self.wanted(event) {
@@ -201,7 +211,8 @@ impl Repositories {
         let State { set, trouble, faulty, .. } = slot.state().clone();
         let name = set.as_ref().and_then(|set| set.owner()).unwrap_or(&one.name).to_owned();
         let in_force = set.as_ref().map(|set| set.commit().to_owned());
-        let until_now = || in_force.as_ref().map_or("none are in force".to_owned(), |commit| format!("those of {commit} are in force"));
+        let until_now =
+            || in_force.as_ref().map_or("none are in force".to_owned(), |commit| format!("those of {commit} are in force"));
         match &trouble {
             Some(Trouble::Unread(why)) => {
                 let found = format!("they cannot be read for now: {}; {why}", until_now());

@@ -32,7 +32,8 @@ pub(super) enum Unreadable {
 impl From<Failure> for Unreadable {
     fn from(failure: Failure) -> Self {
         let why = failure.why();
-        let off = ["not-found", "not-installed", "not-permitted", "suspended", "redirect", "forbidden"].contains(&why.code.as_str());
+        let off =
+            ["not-found", "not-installed", "not-permitted", "suspended", "redirect", "forbidden"].contains(&why.code.as_str());
         match failure {
             Failure::Final { why } if off => Self::Off(why.message),
             failure => Self::Later(failure),
@@ -94,7 +95,7 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     /// The repository of that name. What was known under an ETag is taken over if it is as it was.
     pub async fn document(&self, name: &str, known: Option<(String, Document)>) -> Result<(String, Document), Unreadable> {
-        self.unless(&format!("/repos/{name}"), known, |document| Ok(document)).await
+        self.unless(&format!("/repos/{name}"), known, Ok).await
     }
 
     /// Where its default branch stands.

@@ -135,7 +135,8 @@ impl Repositories {
     fn still_granted(&self, one: &RepositorySettings, document: &Document) -> Result<(), Unreadable> {
         let owner = |name: &str| name.split('/').next().unwrap_or_default().to_ascii_lowercase();
         if document.id != one.id {
-            let why = format!("{} is number {} at GitHub, and the grant is for number {}", document.full_name, document.id, one.id);
+            let why =
+                format!("{} is number {} at GitHub, and the grant is for number {}", document.full_name, document.id, one.id);
             return Err(Unreadable::Off(why));
         }
         if owner(&document.full_name) != owner(&one.name) {
@@ -210,7 +211,11 @@ impl Repositories {
             Look::Faulty { commit, faults, files } => {
                 let first = faults.first().map(|fault| format!("{}: {}", fault.file, fault.message)).unwrap_or_default();
                 let excerpts = set::excerpts(&faults, &files);
-                tracing::error!(repository = name, commit, "its rule files are wrong, the last good rules stay in force:\n{excerpts}");
+                tracing::error!(
+                    repository = name,
+                    commit,
+                    "its rule files are wrong, the last good rules stay in force:\n{excerpts}"
+                );
                 self.tell(&name, &commit, "failure", &first);
                 if slot.state().set.is_none() {
                     self.recall(one, slot, &name).await;

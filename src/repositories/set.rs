@@ -88,9 +88,8 @@ impl InForce {
     /// A reason for each rule that hears this kind of event and is off.
     pub fn off(&self, kind: &str) -> Vec<Trace> {
         let Some(unmet) = &self.unmet else { return Vec::new() };
-        let heard = |rule: &&Arc<Rule>| {
-            deploys(rule) && rule.triggers.iter().any(|trigger| registry::is_heard_as(kind, trigger.event))
-        };
+        let heard =
+            |rule: &&Arc<Rule>| deploys(rule) && rule.triggers.iter().any(|trigger| registry::is_heard_as(kind, trigger.event));
         self.rules.iter().filter(heard).map(|rule| note(&rule.name, &rule.place, Verdict::Denied, "require", unmet)).collect()
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
-use crate::matching::{self, Asks, Index, Trace};
+use crate::matching::{self, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::repositories::Brought;
 use crate::rules::model::{Mode, Rule};

@@ -288,13 +288,19 @@ impl Reader<'_> {
     /// One folder is read, and nothing below it.
     fn rule_files(&mut self, item: &crate::rules::yaml::Node, files: &str) {
         let (folder, name) = files.rsplit_once('/').unwrap_or(("", files));
-        let plain = |part: &str| !part.is_empty() && !part.contains(['*', '?', '[', '+', '!', '\\']) && part != "." && part != "..";
+        let plain =
+            |part: &str| !part.is_empty() && !part.contains(['*', '?', '[', '+', '!', '\\']) && part != "." && part != "..";
         if folder.split('/').all(plain) && !name.is_empty() && !name.contains("**") && !name.starts_with('!') {
             return;
         }
         let span = item.get("files").map_or_else(|| item.span.clone(), |entry| entry.value.span.clone());
         let help = "name one folder and what is directly in it: .declic/*.yaml".to_owned();
-        self.faults.error("value", span, format!("`files: {files}` does not say which files of the repository are read"), Some(help));
+        self.faults.error(
+            "value",
+            span,
+            format!("`files: {files}` does not say which files of the repository are read"),
+            Some(help),
+        );
     }
 
     /// Grants must name what there is: a typing mistake would silently grant nothing.

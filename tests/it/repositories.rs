@@ -24,7 +24,11 @@ async fn rules_come_from_the_default_branch_and_hear_only_their_own_repository()
     let elsewhere = acme.of(&acme.push(DOCS, "main", &commit(9))).await;
     assert_eq!((elsewhere.started, elsewhere.notes), (Vec::<String>::new(), Vec::new()), "another repository has no rules");
     let unknown = acme.of(&acme.push("acme/else", "main", &commit(9))).await;
-    assert_eq!((unknown.started, unknown.notes), (Vec::<String>::new(), Vec::new()), "and one that was granted nothing is not read");
+    assert_eq!(
+        (unknown.started, unknown.notes),
+        (Vec::<String>::new(), Vec::new()),
+        "and one that was granted nothing is not read"
+    );
     assert_eq!(acme.world.github.ledger.count("GET", "acme/else"), 0);
     assert_eq!(acme.world.github.ledger.refusals().iter().filter(|line| !line.contains("404")).count(), 0);
 }
@@ -60,11 +64,15 @@ async fn wrong_files_do_not_replace_right_ones_and_the_commit_says_so() {
     let acme = Acme::new("").await;
     acme.rules(&commit(1), &[(".declic/web.yaml", Some(RULES))]);
     acme.of(&acme.push(WEB, "main", &commit(1))).await;
-    let beyond = RULES.replace("github/comment, with: { body: hello }", "slack/post, with: { connection: chat, channel: \"#a\", text: x }");
+    let beyond = RULES
+        .replace("github/comment, with: { body: hello }", "slack/post, with: { connection: chat, channel: \"#a\", text: x }");
     acme.rules(&commit(2), &[(".declic/web.yaml", Some(&beyond))]);
     let brought = acme.of(&acme.push(WEB, "main", &commit(2))).await;
     assert_eq!(brought.started, ["greet"], "the last good rules are in force");
-    assert!(brought.notes[0].contains(&format!("those of {} are wrong: those of {} are in force", commit(2), commit(1))), "{brought:?}");
+    assert!(
+        brought.notes[0].contains(&format!("those of {} are wrong: those of {} are in force", commit(2), commit(1))),
+        "{brought:?}"
+    );
     assert!(brought.notes[0].contains("may not use the action `slack/post`"), "{brought:?}");
     acme.until("the commit's status", || {
         let statuses = acme.world.github.statuses(WEB, &commit(2));
@@ -83,7 +91,10 @@ async fn wrong_files_do_not_replace_right_ones_and_the_commit_says_so() {
     acme.rules(&commit(3), &[(".declic/web.yaml", Some(&RULES.replace("greet", "salute")))]);
     let brought = acme.of(&acme.push(WEB, "main", &commit(3))).await;
     assert_eq!((brought.started, brought.notes), (vec!["salute".to_owned()], Vec::new()));
-    acme.until("a green status", || acme.world.github.statuses(WEB, &commit(3)).iter().any(|status| status["state"] == "success")).await;
+    acme.until("a green status", || {
+        acme.world.github.statuses(WEB, &commit(3)).iter().any(|status| status["state"] == "success")
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -187,7 +187,12 @@ impl GitHub {
         let answer = self.as_app(installations, Method::GET, &path, None, deadline).await?;
         let id = match answer.status {
             200 => number(&answer, "/id")?,
-            404 => return Err(Failure::last("not-installed", format!("the GitHub App is not installed on {name}: install it there"))),
+            404 => {
+                return Err(Failure::last(
+                    "not-installed",
+                    format!("the GitHub App is not installed on {name}: install it there"),
+                ));
+            }
             _ => return Err(self.refused(answer)),
         };
         let permissions = json!({ wanted.permission.name: wanted.permission.level });
@@ -238,7 +243,8 @@ impl GitHub {
             return self.exchange(method, path, body, Some(&token()?), None, deadline).await;
         }
         if answer.status == 401 {
-            let message = "GitHub does not take the App's key: `app-id` and `key` of the source of type github-app must be of the same App";
+            let message =
+                "GitHub does not take the App's key: `app-id` and `key` of the source of type github-app must be of the same App";
             return Err(Failure::Final { why: Why::new("unauthorized", message) });
         }
         Ok(answer)

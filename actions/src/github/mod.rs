@@ -22,8 +22,8 @@ use crate::action::{Failure, Why};
 use crate::http::{Http, HttpError, Response};
 use crate::secret::Secret;
 
-pub use app::{App, app_token};
 use app::Installations;
+pub use app::{App, app_token};
 use carrier::{Carrier, Conditions};
 use limits::{Meter, limited};
 use remembered::Remembered;
@@ -75,8 +75,15 @@ impl GitHub {
         let base = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
         let base = base.and_then(|url| url.as_str().trim_end_matches('/').parse::<http::Uri>().ok());
         let base = base.ok_or_else(|| format!("`{}` is not the address of a GitHub API", crate::http::shown(address)))?;
-        let inner =
-            Inner { http, settings, app: None, base, client: OnceLock::new(), meter: Mutex::default(), remembered: Mutex::default() };
+        let inner = Inner {
+            http,
+            settings,
+            app: None,
+            base,
+            client: OnceLock::new(),
+            meter: Mutex::default(),
+            remembered: Mutex::default(),
+        };
         Ok(Self { inner: Arc::new(inner), reporting: false })
     }
 

@@ -210,11 +210,19 @@ impl Acme {
     }
 
     pub fn push(&self, name: &str, branch: &str, sha: &str) -> Event {
-        self.event("github.push", name, json!({ "ref": format!("refs/heads/{branch}"), "branch": branch, "sha": sha, "deleted": false }))
+        self.event(
+            "github.push",
+            name,
+            json!({ "ref": format!("refs/heads/{branch}"), "branch": branch, "sha": sha, "deleted": false }),
+        )
     }
 
     pub fn opened(&self, name: &str) -> Event {
-        self.event("github.pull_request", name, json!({ "action": "opened", "number": 7, "base": { "ref": "main" }, "fork": false }))
+        self.event(
+            "github.pull_request",
+            name,
+            json!({ "action": "opened", "number": 7, "base": { "ref": "main" }, "fork": false }),
+        )
     }
 
     pub fn event(&self, kind: &str, name: &str, event: Value) -> Event {

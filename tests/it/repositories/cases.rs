@@ -57,7 +57,13 @@ async fn a_rewritten_default_branch_counts_as_it_is_now() {
     acme.world.github.move_branch(WEB, "main", &commit(1));
     assert_eq!(acme.of(&acme.push(WEB, "main", &commit(1))).await.started, ["greet"]);
     // Another branch becomes the default one.
-    acme.world.github.commit_files(WEB, "trunk", &commit(3), &[], &[(".declic/web.yaml", Some(&RULES.replace("greet", "trunk")))]);
+    acme.world.github.commit_files(
+        WEB,
+        "trunk",
+        &commit(3),
+        &[],
+        &[(".declic/web.yaml", Some(&RULES.replace("greet", "trunk")))],
+    );
     acme.world.github.set_default_branch(WEB, "trunk");
     let edited = acme.event("github.repository", WEB, serde_json::json!({ "action": "edited" }));
     acme.of(&edited).await;
@@ -81,12 +87,14 @@ async fn deleted_files_take_their_rules_with_them() {
 #[tokio::test]
 async fn what_is_too_large_or_too_much_or_no_file_is_refused_and_said_so() {
     let large = format!("{RULES}# {}\n", "x".repeat(64 * 1024));
-    let four = (1..=4).map(|number| RULES.lines().skip(2).collect::<Vec<_>>().join("\n").replace("greet", &format!("rule-{number}")) + "\n");
+    let four = (1..=4)
+        .map(|number| RULES.lines().skip(2).collect::<Vec<_>>().join("\n").replace("greet", &format!("rule-{number}")) + "\n");
     let four = format!("version: 1\nrules:\n{}", four.collect::<String>());
     let acme = with_rules().await;
     let file = |text: &str| Some(Entry::File(text.into()));
     let names: Vec<String> = (0..11).map(|number| format!(".declic/{number:02}.yaml")).collect();
-    let many = names.iter().enumerate().map(|(number, name)| (name.as_str(), file(&RULES.replace("greet", &format!("rule-{number}")))));
+    let many =
+        names.iter().enumerate().map(|(number, name)| (name.as_str(), file(&RULES.replace("greet", &format!("rule-{number}")))));
     let anchors = RULES.replace("{ body: hello }", "&a { body: hello }");
     let cases = [
         ("bytes are more than the 65536", vec![(".declic/web.yaml", file(&large))]),
@@ -107,7 +115,11 @@ async fn what_is_too_large_or_too_much_or_no_file_is_refused_and_said_so() {
         .await;
     }
     // What is below the folder, or of another kind, is not looked at.
-    let beside = vec![(".declic/web.yaml", file(RULES)), (".declic/old/web.yaml", file("no rules")), (".declic/notes.md", file("no rules"))];
+    let beside = vec![
+        (".declic/web.yaml", file(RULES)),
+        (".declic/old/web.yaml", file("no rules")),
+        (".declic/notes.md", file("no rules")),
+    ];
     acme.world.github.commit_entries(WEB, "main", &commit(30), &[], beside);
     let brought = acme.of(&acme.push(WEB, "main", &commit(30))).await;
     assert_eq!((brought.started, brought.notes), (vec!["greet".to_owned()], Vec::new()));

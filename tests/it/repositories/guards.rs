@@ -35,7 +35,13 @@ async fn deploys_are_off_until_the_branch_is_protected_and_the_files_are_owned()
     expect(1, "there is no CODEOWNERS").await;
     github.commit_files(WEB, "main", &commit(2), &[&commit(1)], &[("CODEOWNERS", Some("* @acme/everybody\n"))]);
     expect(2, "CODEOWNERS does not give .declic/web.yaml to @acme/platform").await;
-    github.commit_files(WEB, "main", &commit(3), &[&commit(2)], &[("CODEOWNERS", Some("* @acme/everybody\n/.declic/ @acme/Platform\n"))]);
+    github.commit_files(
+        WEB,
+        "main",
+        &commit(3),
+        &[&commit(2)],
+        &[("CODEOWNERS", Some("* @acme/everybody\n/.declic/ @acme/Platform\n"))],
+    );
     let brought = acme.of(&push(3)).await;
     assert_eq!((brought.started, brought.notes), (vec!["deploy".to_owned(), "greet".to_owned()], Vec::new()));
     github.protect(WEB, "main", Some(Protection::Ruleset { reviews: 2, owners: true }));
@@ -66,7 +72,8 @@ async fn a_repository_starts_no_more_runs_in_an_hour_than_it_may() {
 
 #[tokio::test]
 async fn a_source_that_was_not_granted_brings_nothing_to_a_repository() {
-    let command = "version: 1\nrules:\n  chat:\n    on: { slack.command: { source: chat, command: /hello } }\n    reply: { text: hello }\n";
+    let command =
+        "version: 1\nrules:\n  chat:\n    on: { slack.command: { source: chat, command: /hello } }\n    reply: { text: hello }\n";
     let acme = Acme::new("").await;
     acme.rules(&commit(1), &[(".declic/web.yaml", Some(command))]);
     acme.of(&acme.push(WEB, "main", &commit(1))).await;

@@ -9,7 +9,9 @@ async fn tokens_are_for_one_repository_and_kept() {
     let acme = Acme::new("").await;
     acme.rules(&commit(1), &[(".declic/web.yaml", Some(RULES))]);
     acme.of(&acme.push(WEB, "main", &commit(1))).await;
-    let tokens = |acme: &Acme| acme.world.github.ledger.requests().into_iter().filter(|asked| asked.path.ends_with("/access_tokens")).collect::<Vec<_>>();
+    let tokens = |acme: &Acme| {
+        acme.world.github.ledger.requests().into_iter().filter(|asked| asked.path.ends_with("/access_tokens")).collect::<Vec<_>>()
+    };
     let asked = tokens(&acme);
     assert!(asked.iter().all(|asked| asked.status == 201), "{asked:#?}");
     for _ in 0..5 {

@@ -146,7 +146,14 @@ fn a_repositorys_files_are_checked_offline_against_what_it_may_use() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|one| format!("{} {} {}", one["what"].as_str().unwrap_or_default(), one["name"].as_str().unwrap_or_default(), one["granted"]))
+        .map(|one| {
+            format!(
+                "{} {} {}",
+                one["what"].as_str().unwrap_or_default(),
+                one["name"].as_str().unwrap_or_default(),
+                one["granted"]
+            )
+        })
         .collect();
     assert_eq!(
         requests,

@@ -44,8 +44,7 @@ impl GitHub {
         let mut state = lock(&self.state);
         let id = state.next_id();
         let permissions = permissions.iter().map(|(name, level)| ((*name).to_owned(), (*level).to_owned())).collect();
-        let installation =
-            Installation { app, account: account.to_owned(), repositories: None, permissions, suspended: false };
+        let installation = Installation { app, account: account.to_owned(), repositories: None, permissions, suspended: false };
         state.installations.insert(id, installation);
         id
     }
@@ -81,7 +80,8 @@ pub(super) fn answer(base: &str, request: &Request, state: &mut State, segments:
         _ => return None,
     };
     let Some(app) = hooks::app(state, request).and_then(|app| app.parse::<u64>().ok()) else {
-        let message = "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires";
+        let message =
+            "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires";
         return Some(Err(refused(401, message)));
     };
     Some(about.answered(base, request, state, app))
@@ -165,7 +165,10 @@ fn token(request: &Request, state: &mut State, app: u64, id: u64) -> Result<Answ
     let scoped = Scoped { installation: id, repositories, permissions: permissions.clone(), until };
     state.installation_tokens.insert(value.clone(), scoped);
     let until = DateTime::<Utc>::from_timestamp(until, 0).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Ok(Answer::json(201, &json!({ "token": value, "expires_at": until, "permissions": permissions, "repository_selection": "selected" })))
+    Ok(Answer::json(
+        201,
+        &json!({ "token": value, "expires_at": until, "permissions": permissions, "repository_selection": "selected" }),
+    ))
 }
 
 fn suffices(permissions: &BTreeMap<String, String>, name: &str, level: &str) -> bool {

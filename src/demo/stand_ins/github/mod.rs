@@ -229,7 +229,9 @@ impl GitHub {
         let mut state = lock(&self.state);
         if let Some(id) = state.moved.get(&format!("{owner}/{name}")) {
             let to = format!("{}/repositories/{id}", self.base);
-            return Ok(Answer::json(301, &serde_json::json!({ "message": "Moved Permanently", "url": to })).with_header("location", to));
+            return Ok(
+                Answer::json(301, &serde_json::json!({ "message": "Moved Permanently", "url": to })).with_header("location", to)
+            );
         }
         let call = Call { base: &self.base, ledger: &self.ledger, request, owner, name };
         match Self::route(&call, &mut state, rest)? {
