@@ -23,7 +23,6 @@ use crate::api::{self, State};
 use crate::clock::Timestamp;
 use crate::journal::Journal;
 use crate::journal::crash::Faults;
-use crate::journal::sqlite::{Options, Sqlite};
 use crate::receive::{self, Front, Limits, Outward, Parts, Readiness, Reveal};
 use crate::recover::{Access, Recovery};
 use crate::reload::{self, Rules};
@@ -53,7 +52,7 @@ pub struct Service {
     front: Arc<Front>,
     engine: Engine,
     observer: Observer,
-    journal: Arc<Sqlite>,
+    journal: Arc<dyn Journal>,
     /// Watches the rule files and the store; ends with the service.
     beside: JoinSet<()>,
     /// Tells open streams that the service stops.
@@ -70,7 +69,8 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let sources = build_sources(&settings, &around)?;
     let outward = Arc::new(Outward::new(clients.http.clone(), Arc::clone(&around.trust), reveal(&settings)));
     let (rules, files) = Rules::load(folder, settings.rules.clone(), settings.offer.clone(), Arc::clone(&metrics))?;
-    let journal = Arc::new(open(&settings).await?);
+    let faults = Faults::planned(settings.crash_at, settings.disk_slower);
+    let journal = settings.store.place.serve(faults).await?;
     rules.keep(journal.as_ref(), files).await?;
     let rules = Arc::new(rules);
     let observer = Observer::default();
@@ -121,6 +121,14 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         beside.spawn(intake.keep_up(log, every));
     }
     beside.spawn(Arc::clone(&rules).watch(journal.clone()));
+    if let Some(mut hints) = journal.hints() {
+        let dispatch = engine.dispatch();
+        beside.spawn(async move {
+            while hints.changed().await.is_ok() {
+                dispatch.wake();
+            }
+        });
+    }
     beside.spawn(probe(journal.clone(), Arc::clone(&store_works)));
     let (stopping, stop) = watch::channel(false);
     let state = State::new(api::Parts {
@@ -175,7 +183,7 @@ impl Service {
     }
 
     /// The store, for looking into.
-    pub fn journal(&self) -> Arc<Sqlite> {
+    pub fn journal(&self) -> Arc<dyn Journal> {
         Arc::clone(&self.journal)
     }
 
@@ -343,9 +351,9 @@ pub(crate) fn build_sources(settings: &Settings, around: &Around) -> Result<Vec<
         .collect()
 }
 
-/// Puts a secret that a provider made into a file beside the store that only we can read, and logs where it is, never what it is.
+/// Puts a secret that a provider made into a file beside the store, or beside the settings if the store is no file, that only we can read, and logs where it is, never what it is.
 fn reveal(settings: &Settings) -> Reveal {
-    let folder = folder_of(&settings.store.path);
+    let folder = folder_of(settings.store.place.file().unwrap_or(&settings.file));
     Arc::new(move |source, secret| {
         let path = folder.join(format!("{source}.verification-token"));
         match write_privately(&path, secret.expose()) {
@@ -374,17 +382,7 @@ fn newest(settings: &Settings) -> BTreeMap<String, declic_actions::secret::Secre
     settings.secrets.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone()))).collect()
 }
 
-async fn open(settings: &Settings) -> Result<Sqlite, String> {
-    let path = settings.store.path.clone();
-    let faults = Faults::planned(settings.crash_at, settings.disk_slower);
-    let options = Options { faults, ..Options::default() };
-    tokio::task::spawn_blocking(move || Sqlite::open(&path, options))
-        .await
-        .map_err(|error| format!("opening the store broke off: {error}"))?
-        .map_err(|error| error.to_string())
-}
-
-async fn probe(journal: Arc<Sqlite>, works: Arc<AtomicBool>) {
+async fn probe(journal: Arc<dyn Journal>, works: Arc<AtomicBool>) {
     loop {
         let outcome = journal.probe().await;
         let before = works.swap(outcome.is_ok(), Ordering::Relaxed);

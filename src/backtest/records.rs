@@ -29,7 +29,7 @@ pub struct Records {
 impl Records {
     /// The store that the settings name.
     pub fn open(settings: &Settings) -> Result<Self, String> {
-        let store = ReadOnly::open(&settings.store.path).map_err(|error| error.to_string())?;
+        let store = settings.store.place.look()?;
         let decoders = settings.sources.iter().map(|source| (source.name.clone(), Decoder::new(source))).collect();
         Ok(Self { store, decoders })
     }

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
 use super::remote::{Ask, Remote};
-use super::stored::{Format, From, Page, document, open};
+use super::stored::{Format, From, Page, document};
 use super::{USAGE, WRONG, block_on, colour, complain, reasons, runs};
+use crate::journal::JournalError;
 use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
 use crate::journal::sqlite::ReadOnly;
-use crate::journal::{Journal, JournalError};
 use crate::matching::{Index, Trace};
 use crate::settings::{self, Environment, Mode};
 use crate::{reload, rule_files, sources};
@@ -85,11 +85,12 @@ fn replay(id: &str, dry_run: bool, from: &From, environment: &Environment) -> Ex
             Err(why) => complain(WRONG, why.trim_end()),
         };
     }
-    let journal = match from.beside(environment) {
-        Ok(journal) => journal,
+    let replayed = block_on(async { Ok::<_, String>(from.beside(environment).await?.replay(id).await) });
+    let replayed = match replayed {
+        Ok(replayed) => replayed,
         Err(why) => return complain(USAGE, why.trim_end()),
     };
-    match block_on(journal.replay(id)) {
+    match replayed {
         Ok(new) => {
             println!("{}", if from.format == Format::Json { json!({ "delivery": new }).to_string() } else { new });
             ExitCode::SUCCESS
@@ -102,7 +103,7 @@ fn replay(id: &str, dry_run: bool, from: &From, environment: &Environment) -> Ex
 fn rehearse(id: &str, from: &From, environment: &Environment) -> Result<String, String> {
     let loaded = settings::load(from.config(), Mode::Resolved, environment).map_err(|unusable| unusable.render(false))?;
     let settings = loaded.settings;
-    let store = open(&settings.store.path)?;
+    let store = settings.store.place.look()?;
     let delivery = store.delivery(id).map_err(|error| error.to_string())?.ok_or("there is no such delivery")?;
     let wanted = settings.sources.iter().find(|source| source.name == delivery.content.source);
     let wanted = wanted.ok_or_else(|| format!("there is no source `{}` any more", delivery.content.source))?;

@@ -12,7 +12,6 @@ use super::paint::{Paint, printable, table};
 use super::stored::{Format, document, length};
 use super::{USAGE, WRONG, block_on, colour, complain};
 use crate::clock::Timestamp;
-use crate::journal::sqlite::Sqlite;
 use crate::matching::Index;
 use crate::recover::{Halt, Intake, Log, Logged, Outcome, Recovery, before};
 use crate::report::metrics::Metrics;
@@ -74,10 +73,10 @@ async fn intakes(mut settings: Settings, source: Option<&str>) -> Result<Vec<(In
     let folder = settings.file.parent().map_or_else(PathBuf::new, Path::to_owned);
     let files = rule_files::read(&folder, &settings.rules)?;
     let rules = Arc::new(ArcSwap::from_pointee(Index::new(Arc::new(reload::rebuild(&files, &settings.offer)?))));
-    let journal = Arc::new(Sqlite::beside(&settings.store.path).map_err(|error| error.to_string())?);
+    let journal = settings.store.place.beside().await?;
     let recovery = Recovery {
         rules,
-        repositories: Some(Arc::new(Repositories::new(&settings, clients.github.clone(), journal.clone()))),
+        repositories: Some(Arc::new(Repositories::new(&settings, clients.github.clone(), Arc::clone(&journal)))),
         journal,
         metrics: Arc::new(Metrics::new()),
         // Whoever serves from the store finds it within a second.

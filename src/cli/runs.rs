@@ -132,10 +132,12 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         _ => None,
     };
     if let Some(asked) = asked {
-        return match arguments.from.beside(environment) {
-            Ok(journal) => block_on(act(&journal, &asked)),
-            Err(why) => complain(USAGE, why.trim_end()),
-        };
+        return block_on(async {
+            match arguments.from.beside(environment).await {
+                Ok(journal) => act(journal.as_ref(), &asked).await,
+                Err(why) => complain(USAGE, why.trim_end()),
+            }
+        });
     }
     let store = match arguments.from.open(environment) {
         Ok(store) => store,

@@ -46,10 +46,16 @@ enum Command {
     Compact,
 }
 
+const ON_A_SERVER: &str = "the store is on a PostgreSQL server, whose own tools look after it: pg_dump copies it, its tables are in the schema \
+                           of the settings, and autovacuum gives room back";
+
 /// Status 1 if the store is not whole or the work cannot be done, 2 if the settings cannot be read.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     let path = match settings::load(arguments.from.config(), Mode::Names, environment) {
-        Ok(loaded) => loaded.settings.store.path,
+        Ok(loaded) => match loaded.settings.store.place.file() {
+            Some(path) => path.to_owned(),
+            None => return complain(USAGE, ON_A_SERVER),
+        },
         Err(unusable) => return complain(USAGE, unusable.render(false)),
     };
     let json = arguments.from.format == Format::Json;

@@ -1,13 +1,15 @@
 //! What `declic deliveries` and `declic runs` have in common: which store, which page of a listing, and how it is shown.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::remote::{Ask, Remote};
+use crate::journal::Journal;
 use crate::journal::record::Listing;
-use crate::journal::sqlite::{ReadOnly, Sqlite};
+use crate::journal::sqlite::ReadOnly;
 use crate::settings::{self, Environment, Mode};
 
 /// Which store, and how it is shown.
@@ -70,19 +72,14 @@ impl From {
     /// The store that the settings name. The error is for the user.
     pub fn open(&self, environment: &Environment) -> Result<ReadOnly, String> {
         let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        open(&loaded.settings.store.path)
+        loaded.settings.store.place.look()
     }
 
     /// The same for changing it, beside the process that serves from it.
-    pub fn beside(&self, environment: &Environment) -> Result<Sqlite, String> {
+    pub async fn beside(&self, environment: &Environment) -> Result<Arc<dyn Journal>, String> {
         let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        Sqlite::beside(&loaded.settings.store.path).map_err(|error| error.to_string())
+        loaded.settings.store.place.beside().await
     }
-}
-
-/// The store at this path, for looking into. The error is for the user.
-pub fn open(path: &Path) -> Result<ReadOnly, String> {
-    ReadOnly::open(path).map_err(|error| error.to_string())
 }
 
 /// `90s`, `15m`, `24h`, `7d`.

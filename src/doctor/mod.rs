@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::app::{self, Reach};
 use crate::clock::Timestamp;
-use crate::journal::sqlite::ReadOnly;
 use crate::reload::Rules;
 use crate::report::metrics::Metrics;
 use crate::settings::Settings;
@@ -94,8 +93,12 @@ pub async fn examine(mut settings: Settings) -> Findings {
         Err(why) => findings.list.push(Finding::new("clients", State::Wrong, why)),
     }
     entry_points(&settings, &mut findings.list);
-    store(&settings, &mut findings);
-    findings
+    // A server is asked by a thread that may wait.
+    let looked = tokio::task::spawn_blocking(move || {
+        store(&settings, &mut findings);
+        findings
+    });
+    looked.await.expect("looking does not panic, and nobody ends it")
 }
 
 fn rules(settings: &Settings) -> Finding {
@@ -146,21 +149,21 @@ fn entry_points(settings: &Settings, list: &mut Vec<Finding>) {
 }
 
 fn store(settings: &Settings, findings: &mut Findings) {
-    let path = &settings.store.path;
-    if !path.exists() {
+    let place = &settings.store.place;
+    if let Some(path) = place.file().filter(|path| !path.exists()) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let outcome = tempfile_in(folder).map(|()| format!("{} is not there yet; the first start makes it", path.display()));
         findings.list.push(Finding::of("store", outcome));
         return;
     }
-    let store = match ReadOnly::open(path) {
+    let store = match place.look() {
         Ok(store) => store,
-        Err(error) => return findings.list.push(Finding::new("store", State::Wrong, error.to_string())),
+        Err(why) => return findings.list.push(Finding::new("store", State::Wrong, why)),
     };
     let outcome = match store.integrity() {
-        Ok(None) => Ok(format!("{} is whole", path.display())),
-        Ok(Some(fault)) => Err(format!("{} is damaged ({fault}): stop the service and restore it from a copy", path.display())),
-        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+        Ok(None) => Ok(format!("{place} is whole")),
+        Ok(Some(fault)) => Err(format!("{place} is damaged ({fault}): stop the service and restore it from a copy")),
+        Err(error) => Err(format!("{place} cannot be read: {error}")),
     };
     findings.list.push(Finding::of("store", outcome));
     let now = Timestamp::now();

@@ -1,6 +1,8 @@
 //! The durable record: what came in, what was decided, what was done. The 2xx follows [`Journal::append`], never precedes it.
 
 pub mod crash;
+pub mod place;
+pub mod postgres;
 pub mod record;
 mod sql;
 pub mod sqlite;
@@ -195,6 +197,9 @@ pub trait Journal: Send + Sync {
 
     /// Fails if the store cannot take deliveries at this moment.
     async fn probe(&self) -> Result<(), JournalError>;
+
+    /// Counts hints of other replicas that something may be due; none where there are no others. Any of them may be lost.
+    fn hints(&self) -> Option<tokio::sync::watch::Receiver<u64>>;
 
     /// Did the store take the last write? At once false after one that failed, true again after the next that works.
     fn works(&self) -> bool;

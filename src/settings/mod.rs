@@ -8,6 +8,7 @@ use std::time::Duration;
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value};
 
+use crate::journal::place::Place;
 use crate::rules::diagnostic::{Diagnostic, Severity, Source, render};
 use crate::rules::model::{Grant, Offer};
 
@@ -18,12 +19,14 @@ mod places;
 mod read;
 mod secrets;
 mod sections;
+mod store;
 
 /// Keys of the file and of its sections: what the reader takes, and what schema and reference are made from.
 pub mod keys {
     pub use super::admin::ADMIN;
     pub use super::read::KEYS as FILE;
-    pub use super::sections::{EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY, STORE};
+    pub use super::sections::{EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY};
+    pub use super::store::STORE;
 }
 
 pub use admin::AdminSettings;
@@ -83,8 +86,8 @@ pub struct Settings {
 /// `store:`
 #[derive(Debug, Clone)]
 pub struct Store {
-    /// Path of the SQLite file.
-    pub path: PathBuf,
+    /// A file or a server.
+    pub place: Place,
     /// Finished deliveries and runs older than this are removed.
     pub keep: Duration,
     /// The oldest of them are removed while the store holds more than so many bytes.
@@ -263,6 +266,11 @@ impl Settings {
             if self.github.token_name.as_deref() == Some(entry) {
                 self.github.token = Some(value.clone());
             }
+            if let Place::Server(server) = &mut self.store.place
+                && server.password_name.as_deref() == Some(entry)
+            {
+                server.password = Some(value.clone());
+            }
             values.insert(0, value);
         }
         Ok(())
@@ -271,7 +279,11 @@ impl Settings {
     /// The same without the value of any secret: for those who only show what is set.
     pub fn without_secrets(&self) -> Self {
         let github = GitHubSettings { token: None, ..self.github.clone() };
-        Self { secrets: BTreeMap::new(), github, ..self.clone() }
+        let mut store = self.store.clone();
+        if let Place::Server(server) = &mut store.place {
+            server.password = None;
+        }
+        Self { secrets: BTreeMap::new(), github, store, ..self.clone() }
     }
 
     /// The grant of a repository that may bring rules of its own, by its number or by `owner/name`.

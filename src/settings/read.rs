@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::entries::{Checked, Plainly, entry};
 use super::secrets::{self, SecretEntry};
 use super::{Environment, Mode, Settings, SourceSettings};
+use crate::journal::place::Place;
 use crate::rules::diagnostic::{Diagnostic, Faults};
 use crate::rules::model::Offer;
 use crate::rules::values::{keys, not_a};
@@ -95,12 +96,20 @@ impl Reader<'_> {
         }
         let secrets = self.values(&secret_entries, mode);
         github.token = github.token_name.as_ref().and_then(|name| secrets.get(name)?.first().cloned());
+        let mut store = self.store(section("store"));
+        if let Place::Server(server) = &mut store.place {
+            // Commands that look into the store need this one secret, and no other.
+            server.password = (server.password_name.as_ref()).and_then(|name| match secrets.get(name) {
+                Some(values) => values.first().cloned(),
+                None => secrets::peek(secret_entries.get(name)?, self.environment),
+            });
+        }
         Settings {
             file: path.to_owned(),
             listen,
             listen_by_environment,
             public_url,
-            store: self.store(section("store")),
+            store,
             sources,
             offer: self.offer.clone(),
             secrets,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::entries::Plainly;
 use super::{Environment, read::Reader};
-use super::{GitHubSettings, GoogleSettings, Log, RepositorySettings, Store};
+use super::{GitHubSettings, GoogleSettings, Log, RepositorySettings};
 use crate::rules::model::Grant;
 use crate::rules::registry;
 use crate::rules::shapes;
@@ -29,21 +29,6 @@ pub const LIMIT: Field = field(
     "How much it is asked for: steps at once (half of `workers` if not given), attempts in any minute, and after how many failures in a row (5; 0 is \
      never) it is left alone for how long (30s, doubled up to 5m while it still fails). Runs that need it wait, and no attempt is counted",
 );
-
-/// `store:` as a mapping.
-pub static STORE: &[Field] = &[
-    field(
-        "sqlite",
-        "string?",
-        "Path of the database file; if not given, `declic.db` in `STATE_DIRECTORY` of the environment, or beside the settings",
-    ),
-    field("keep", "duration?", "How long finished deliveries and runs are kept, 30d if not given"),
-    field(
-        "max-size",
-        "string?",
-        "The oldest finished deliveries go earlier while the store holds more than this: `500MiB`, `10GiB`",
-    ),
-];
 
 /// `google:`
 pub static GOOGLE: &[Field] = &[
@@ -85,8 +70,6 @@ pub static REPOSITORY: &[Field] = &[
     field("limits", "{ rules: int?, runs-per-hour: int?, run-timeout: duration? }?", "How much its rules may do"),
 ];
 
-const DAY: Duration = Duration::from_secs(86_400);
-
 impl Reader<'_> {
     /// A mapping of plain keys; empty after a fault.
     pub(super) fn mapping(&mut self, entry: &Entry, fields: &[Field]) -> Map<String, Value> {
@@ -98,37 +81,6 @@ impl Reader<'_> {
             Some(Template::Literal(Value::Object(fields))) => fields,
             _ => Map::new(),
         }
-    }
-
-    /// `store: sqlite` or `store: { sqlite: path, keep: 30d }`. Where a service manager or an image gives a folder for state, the
-    /// default is there: settings are often read-only.
-    pub fn store(&mut self, entry: Option<&Entry>) -> Store {
-        let state = self.environment.get("STATE_DIRECTORY").filter(|folder| !folder.is_empty());
-        let folder = state.map_or_else(|| self.folder.clone(), PathBuf::from);
-        let mut store = Store { path: folder.join("declic.db"), keep: DAY * 30, max_size: None };
-        let Some(entry) = entry else { return store };
-        if let Some(scalar) = entry.value.scalar() {
-            if scalar.text != "sqlite" {
-                let message = format!("there is no store `{}`", scalar.text);
-                self.faults.error("name", entry.value.span.clone(), message, Some("write `store: sqlite`".to_owned()));
-            }
-            return store;
-        }
-        let fields = self.mapping(entry, STORE);
-        if let Some(path) = text(&fields, "sqlite") {
-            store.path = self.folder.join(path);
-        }
-        if let Some(keep) = length(&fields, "keep") {
-            store.keep = keep;
-        }
-        if let Some(size) = text(&fields, "max-size") {
-            store.max_size = bytes(&size);
-            if store.max_size.is_none() {
-                let help = "write a number with MiB, GiB or TiB, at least 16MiB: `10GiB`".to_owned();
-                self.faults.error("value", entry.value.span.clone(), format!("`max-size: {size}` is not a size"), Some(help));
-            }
-        }
-        store
     }
 
     /// `dispatch:`, of which there is one way.
@@ -368,19 +320,6 @@ pub(super) fn text(fields: &Map<String, Value>, key: &str) -> Option<String> {
 pub(super) fn texts(fields: &Map<String, Value>, key: &str) -> Vec<String> {
     let items = fields.get(key).and_then(Value::as_array);
     items.map(|items| items.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default()
-}
-
-/// A size in bytes: `10GiB`. Below 16 MiB the store's own pages would leave no room.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes >= 16 << 20)
 }
 
 pub(super) fn length(fields: &Map<String, Value>, key: &str) -> Option<Duration> {

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use declic::journal::Journal;
 use declic::journal::record::{RunState, StepRecord};
 use declic::run::approval;
 use declic_actions::action::Answer;

@@ -81,7 +81,30 @@ fn typing_mistakes_are_found_where_they_are() {
     check("version: 1\nversion: 1\n", &["2:1 duplicate-key: `version` is given twice"]);
     check("version: 1\nworkers: 0\n", &["2:10 type: `workers` must be a number from 1 to 256"]);
     check("version: 1\nlog: jsn\n", &["2:6 type: `log` is auto or text or json (did you mean `json`?)"]);
-    check("version: 1\nstore: postgres\n", &["2:8 name: there is no store `postgres` (write `store: sqlite`)"]);
+    check("version: 1\nstore: postgre\n", &["2:8 name: there is no store `postgre` (did you mean `postgres`?)"]);
+    check(
+        "version: 1\nstore: postgres\n",
+        &[
+            "2:8 name: `store: postgres` does not say where (name the server: `store: { postgres: postgres://USER@HOST/DATABASE }`)",
+        ],
+    );
+    check(
+        "version: 1\nstore: { postgres: \"postgres://declic:hunter2@db/x\" }\n",
+        &[
+            "2:20 value: this is no address of a PostgreSQL server (a password does not belong there: name an entry of `secrets:` in `password`)",
+        ],
+    );
+    check(
+        "version: 1\nstore: { postgres: \"postgres://declic@db/x\", tls: ful, connections: 1 }\n",
+        &[
+            "2:51 value: `tls` is full or issuer or off (did you mean `full`?)",
+            "2:69 value: `connections` must be a number from 2 to 1000 (10 is enough for most)",
+        ],
+    );
+    check(
+        "version: 1\nstore: { sqlite: x.db, ca: x.pem }\n",
+        &["2:28 value: `ca` belongs to a server (name the server in `postgres`, or take it out)"],
+    );
     check(
         "version: 1\nstore: { sqlite: x.db, keep: 30 }\n",
         &["2:30 type: `keep` must be a duration, this is an int (such as 30s, 5m, 2h)"],
@@ -165,7 +188,8 @@ fn paths_are_relative_to_the_file() {
         Mode::Names,
         &Environment::given([]),
     );
-    assert_eq!(settings.map(|settings| settings.store.path), Some("/etc/declic/data/x.db".into()));
+    let file = settings.and_then(|settings| settings.store.place.file().map(Path::to_owned));
+    assert_eq!(file, Some("/etc/declic/data/x.db".into()));
 }
 
 const WITH_SECRETS: &str = "version: 1
@@ -237,12 +261,24 @@ fn the_default_store_goes_where_state_belongs() {
     let path = |environment: &declic::settings::Environment| {
         let (settings, _) =
             declic::settings::read(std::path::Path::new("etc/declic.yaml"), text, declic::settings::Mode::Names, environment);
-        settings.expect("settings that can be used").store.path
+        settings.expect("settings that can be used").store.place.file().map(Path::to_owned).expect("a file")
     };
     let beside = declic::settings::Environment::given([]);
     let given = declic::settings::Environment::given([("STATE_DIRECTORY", "var/lib/declic")]);
     assert_eq!(path(&beside), std::path::Path::new("etc/declic.db"));
     assert_eq!(path(&given), std::path::Path::new("var/lib/declic/declic.db"));
+}
+
+#[test]
+fn a_server_takes_its_password_from_a_secret() {
+    let text = "version: 1\nsecrets: { db: { from: env, name: DB } }\nstore: { postgres: \"postgres://declic@db.example/x\", password: db, tls: issuer, keep: 7d }\n";
+    for (environment, known) in [(Environment::given([("DB", "open sesame")]), true), (Environment::given([]), false)] {
+        let store = settings(text, &environment).store;
+        let declic::journal::place::Place::Server(server) = &store.place else { panic!("a server: {store:?}") };
+        assert_eq!(server.password.is_some(), known, "commands that look into the store read this one secret");
+        assert_eq!(store.place.to_string(), "PostgreSQL, x on db.example");
+        assert!(!format!("{store:?}").contains("sesame"));
+    }
 }
 
 #[test]

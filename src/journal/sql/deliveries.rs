@@ -17,6 +17,9 @@ use crate::journal::record::{
 };
 use crate::rules::model::RuleFile;
 
+/// Letters by which shares are told apart: an index has its limits, and who sends longer names shares with their like.
+const SHARE: usize = 200;
+
 /// What was appended, in the hands of whoever appended it, as its first claim.
 pub(in crate::journal) fn leased(appended: Appended, delivery: NewDelivery) -> AppendedLeased {
     let Appended::New { id } = &appended else { return (appended, None) };
@@ -257,7 +260,7 @@ fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Re
             run.failure.as_ref().map(serde_json::to_string).transpose()?,
             covered_by,
             open.then_some(session.now.0),
-            run.share,
+            run.share.chars().take(SHARE).collect::<String>(),
             run.dry,
             counted.streak,
             note,

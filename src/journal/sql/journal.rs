@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use declic_actions::action::Answer;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::store::{Care, Session, Store};
 use super::{audit, by_hand, claim, deliveries, exclusive, ledger, listing, order, retention};
@@ -175,6 +176,10 @@ impl<S: Store> Journal for S {
 
     async fn shrink(&self, bytes: u64, limit: usize) -> Result<usize, JournalError> {
         Ok(self.change(Care::RELAXED, move |session| retention::shrink(session, bytes, limit)).await?)
+    }
+
+    fn hints(&self) -> Option<watch::Receiver<u64>> {
+        self.news()
     }
 
     fn works(&self) -> bool {

@@ -23,8 +23,8 @@ mod store;
 mod streaks;
 mod value;
 
-pub(super) use claim::due_by_share;
-pub(super) use deliveries::{append, leased};
+pub(super) use claim::{ITS_TURN, due_by_share};
+pub(super) use deliveries::{append, known, leased};
 pub use look::ReadOnly;
 pub(super) use look::{Look, Looking};
 pub(super) use store::{Care, Database, Durability, Fault, Session, Store, Undo};

@@ -8,6 +8,10 @@ use crate::journal::record::{Line, Order, order::by_pushes};
 /// Pushes of a reference that are looked through, newest first.
 const PUSHES: i64 = 1000;
 
+/// Names of a repository and a reference together, in bytes: longer than any that exist, and short enough for an index. What is longer is
+/// ordered by arrival.
+const LONGEST: usize = 1000;
+
 /// A run to be compared with.
 pub(super) struct Rival {
     /// Its id, for the one it covers.
@@ -25,6 +29,9 @@ pub(super) struct Found {
 }
 
 pub(super) fn keep(session: &Session<'_>, delivery: i64, line: &Line) -> Result<(), Fault> {
+    if line.repository.len() + line.reference.len() > LONGEST {
+        return Ok(());
+    }
     session.connection.execute(
         "INSERT INTO lines (delivery, repository, reference, before_sha, after_sha, forced) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (delivery) DO NOTHING",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::value::{FromColumn, Row, Value};
 use crate::clock::Timestamp;
 use crate::journal::record::{AppendedLeased, Impossible, NewDelivery};
@@ -28,6 +30,11 @@ pub(in crate::journal) trait Store: Send + Sync {
         &self,
         query: impl FnOnce(&dyn Database) -> Result<T, Fault> + Send + 'static,
     ) -> impl Future<Output = Result<T, JournalError>> + Send;
+
+    /// Counts hints of other replicas, where there are any.
+    fn news(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Did the last transaction succeed?
     fn takes_writes(&self) -> bool;

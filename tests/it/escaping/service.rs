@@ -9,7 +9,6 @@ use base64::Engine;
 use declic::app;
 use declic::demo::stand_ins::ledger::Asked;
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
-use declic::journal::Journal;
 use declic::settings::{self, Environment, Mode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

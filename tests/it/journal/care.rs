@@ -15,7 +15,7 @@ fn schemas() -> std::path::PathBuf {
 #[tokio::test]
 async fn a_store_of_every_earlier_schema_goes_on_where_it_was() {
     let fresh = Store::sqlite();
-    let newest = care::measure(&fresh.folder.path().join("declic.db")).unwrap().schema;
+    let newest = care::measure(&fresh.folder().join("declic.db")).unwrap().schema;
     // Each file begins where the one before it ends.
     let mut text = String::new();
     for version in 1..newest {
@@ -61,7 +61,7 @@ fn a_store_of_a_later_schema_is_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_made_while_deliveries_come_in_is_whole_and_holds_a_beginning_of_them() {
     let store = Store::sqlite();
-    let path = store.folder.path().join("declic.db");
+    let path = store.folder().join("declic.db");
     for index in 0..200 {
         store.append(&format!("before-{index}")).await;
     }
@@ -71,7 +71,7 @@ async fn a_copy_made_while_deliveries_come_in_is_whole_and_holds_a_beginning_of_
             journal.append(delivery(&format!("while-{index}"))).await.unwrap();
         }
     });
-    let to = store.folder.path().join("copy.db");
+    let to = store.folder().join("copy.db");
     let (from, into) = (path.clone(), to.clone());
     tokio::task::spawn_blocking(move || care::backup(&from, &into, false, |_, _| {})).await.unwrap().unwrap();
     writing.await.unwrap();
@@ -97,7 +97,7 @@ async fn a_copy_made_while_deliveries_come_in_is_whole_and_holds_a_beginning_of_
 #[tokio::test]
 async fn damage_is_found_wherever_it_is() {
     let store = Store::sqlite();
-    let path = store.folder.path().join("declic.db");
+    let path = store.folder().join("declic.db");
     for index in 0..100 {
         let large = NewDelivery { body: Bytes::from(vec![b'x'; 20_000]), ..delivery(&format!("d{index}")) };
         store.journal.append(large).await.unwrap();
@@ -120,7 +120,7 @@ async fn damage_is_found_wherever_it_is() {
 #[tokio::test]
 async fn a_store_that_is_too_large_forgets_what_ended_first_and_nothing_that_is_open() {
     let store = Store::sqlite();
-    let path = store.folder.path().join("declic.db");
+    let path = store.folder().join("declic.db");
     for index in 0..60 {
         let large = NewDelivery { body: Bytes::from(vec![b'x'; 100_000]), ..delivery(&format!("d{index}")) };
         store.journal.append(large).await.unwrap();

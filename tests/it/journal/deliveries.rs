@@ -2,11 +2,26 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_delivery_is_kept_as_it_came_and_survives_the_process() {
-    let store = Store::sqlite();
+on_every_store!(
+    a_delivery_is_kept_as_it_came_and_survives_the_process,
+    the_same_id_from_the_same_source_is_a_duplicate_and_from_another_source_is_not,
+    a_delivery_that_succeeded_is_not_taken_up_again,
+    a_redelivery_of_a_failed_delivery_takes_its_run_up_at_the_failed_step,
+    a_redelivery_of_a_rejected_delivery_is_matched_again,
+    a_run_that_could_not_be_evaluated_is_red_and_is_matched_again_by_a_redelivery,
+    what_began_goes_on_beside_what_is_matched_again,
+    a_delivery_that_cannot_be_matched_again_fails_once_its_runs_are_over,
+    a_delivery_that_matched_nothing_keeps_its_traces,
+    files_of_a_rule_set_are_kept_for_its_runs,
+    old_finished_deliveries_are_forgotten_and_open_ones_never,
+    lists_are_newest_first_and_can_be_paged_and_filtered,
+    unknown_ids_are_not_found_and_harm_nothing,
+);
+
+async fn a_delivery_is_kept_as_it_came_and_survives_the_process(kind: Kind) {
+    let store = Store::of(kind).await;
     let appended = store.append("d1").await;
-    let store = store.reopen();
+    let store = store.reopen().await;
     let kept = store.journal.delivery(id_of(&appended)).await.unwrap().expect("it is there");
     let sent = delivery("d1");
     assert_eq!(kept.content.body, sent.body);
@@ -18,9 +33,8 @@ async fn a_delivery_is_kept_as_it_came_and_survives_the_process() {
     assert_eq!(store.delivery_state(&kept.id).await, DeliveryState::Accepted);
 }
 
-#[tokio::test]
-async fn the_same_id_from_the_same_source_is_a_duplicate_and_from_another_source_is_not() {
-    let store = Store::sqlite();
+async fn the_same_id_from_the_same_source_is_a_duplicate_and_from_another_source_is_not(kind: Kind) {
+    let store = Store::of(kind).await;
     let first = store.append("d1").await;
     assert!(matches!(first, Appended::New { .. }));
     assert_eq!(store.append("d1").await, Appended::Duplicate { id: id_of(&first).to_owned() });
@@ -29,9 +43,8 @@ async fn the_same_id_from_the_same_source_is_a_duplicate_and_from_another_source
     assert_eq!(store.journal.deliveries(Listing { limit: 10, ..Listing::default() }).await.unwrap().len(), 2);
 }
 
-#[tokio::test]
-async fn a_delivery_that_succeeded_is_not_taken_up_again() {
-    let store = Store::sqlite();
+async fn a_delivery_that_succeeded_is_not_taken_up_again(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![run("deploy")]).await;
     let claimed = store.one_run("w1").await;
     store.journal.write(claimed.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
@@ -40,9 +53,8 @@ async fn a_delivery_that_succeeded_is_not_taken_up_again() {
     assert!(store.claim("w1").await.runs.is_empty());
 }
 
-#[tokio::test]
-async fn a_redelivery_of_a_failed_delivery_takes_its_run_up_at_the_failed_step() {
-    let store = Store::sqlite();
+async fn a_redelivery_of_a_failed_delivery_takes_its_run_up_at_the_failed_step(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![run("deploy")]).await;
     let claimed = store.one_run("w1").await;
     let changes = vec![began(0), succeeded(0), began(1), failed(1), finished(RunState::Failed)];
@@ -63,9 +75,8 @@ async fn a_redelivery_of_a_failed_delivery_takes_its_run_up_at_the_failed_step()
     assert_eq!(store.delivery_state(&id).await, DeliveryState::Completed);
 }
 
-#[tokio::test]
-async fn a_redelivery_of_a_rejected_delivery_is_matched_again() {
-    let store = Store::sqlite();
+async fn a_redelivery_of_a_rejected_delivery_is_matched_again(kind: Kind) {
+    let store = Store::of(kind).await;
     let appended = store.append("d1").await;
     let claimed = store.claim("w").await;
     store.journal.decide(claimed.deliveries[0].lease.clone(), decision(Verdict::Rejected("no ref".to_owned()))).await.unwrap();
@@ -89,9 +100,8 @@ fn broken(rule: &str) -> NewRun {
     NewRun { failure: Some(failure), ..run(rule) }
 }
 
-#[tokio::test]
-async fn a_run_that_could_not_be_evaluated_is_red_and_is_matched_again_by_a_redelivery() {
-    let store = Store::sqlite();
+async fn a_run_that_could_not_be_evaluated_is_red_and_is_matched_again_by_a_redelivery(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![broken("deploy")]).await;
     let (record, _) = store.journal.run(&runs[0]).await.unwrap().unwrap();
     assert_eq!((record.state, record.failure), (RunState::Failed, broken("deploy").failure));
@@ -104,9 +114,8 @@ async fn a_run_that_could_not_be_evaluated_is_red_and_is_matched_again_by_a_rede
     assert_eq!(store.journal.runs_of(&record.delivery).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn what_began_goes_on_beside_what_is_matched_again() {
-    let store = Store::sqlite();
+async fn what_began_goes_on_beside_what_is_matched_again(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![run("done"), broken("broken"), run("failing")]).await;
     for claimed in store.claim("w").await.runs {
         let end = if claimed.run.rule == "done" {
@@ -134,9 +143,8 @@ async fn what_began_goes_on_beside_what_is_matched_again() {
     assert_eq!(store.delivery_state(&id).await, DeliveryState::Completed);
 }
 
-#[tokio::test]
-async fn a_delivery_that_cannot_be_matched_again_fails_once_its_runs_are_over() {
-    let store = Store::sqlite();
+async fn a_delivery_that_cannot_be_matched_again_fails_once_its_runs_are_over(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![broken("broken"), run("failing")]).await;
     let claimed = store.one_run("w").await;
     store.journal.write(claimed.lease, vec![began(0), failed(0), finished(RunState::Failed)]).await.unwrap();
@@ -153,9 +161,8 @@ async fn a_delivery_that_cannot_be_matched_again_fails_once_its_runs_are_over() 
     assert_eq!(store.claim("w").await.deliveries.len(), 1);
 }
 
-#[tokio::test]
-async fn a_delivery_that_matched_nothing_keeps_its_traces() {
-    let store = Store::sqlite();
+async fn a_delivery_that_matched_nothing_keeps_its_traces(kind: Kind) {
+    let store = Store::of(kind).await;
     let appended = store.append("d1").await;
     let claimed = store.claim("w").await;
     store.journal.decide(claimed.deliveries[0].lease.clone(), decision(Verdict::Ignored)).await.unwrap();
@@ -165,9 +172,8 @@ async fn a_delivery_that_matched_nothing_keeps_its_traces() {
     assert!(store.claim("w").await.deliveries.is_empty());
 }
 
-#[tokio::test]
-async fn files_of_a_rule_set_are_kept_for_its_runs() {
-    let store = Store::sqlite();
+async fn files_of_a_rule_set_are_kept_for_its_runs(kind: Kind) {
+    let store = Store::of(kind).await;
     let files = vec![RuleFile { path: "rules/web.yaml".to_owned(), text: "version: 1\n".to_owned() }];
     store.journal.keep_rules("r1", files.clone()).await.unwrap();
     store.journal.keep_rules("r1", files.clone()).await.unwrap();
@@ -175,9 +181,8 @@ async fn files_of_a_rule_set_are_kept_for_its_runs() {
     assert_eq!(store.journal.rules("r2").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn old_finished_deliveries_are_forgotten_and_open_ones_never() {
-    let store = Store::sqlite();
+async fn old_finished_deliveries_are_forgotten_and_open_ones_never(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![run("deploy")]).await;
     let claimed = store.one_run("w1").await;
     store.journal.write(claimed.lease, vec![began(0), succeeded(0), finished(RunState::Succeeded)]).await.unwrap();
@@ -191,9 +196,8 @@ async fn old_finished_deliveries_are_forgotten_and_open_ones_never() {
     assert!(matches!(store.append("d1").await, Appended::New { .. }), "what is forgotten is not known any more");
 }
 
-#[tokio::test]
-async fn lists_are_newest_first_and_can_be_paged_and_filtered() {
-    let store = Store::sqlite();
+async fn lists_are_newest_first_and_can_be_paged_and_filtered(kind: Kind) {
+    let store = Store::of(kind).await;
     let mut ids = Vec::new();
     for index in 0..5 {
         ids.push(id_of(&store.append(&format!("d{index}")).await).to_owned());
@@ -209,9 +213,8 @@ async fn lists_are_newest_first_and_can_be_paged_and_filtered() {
     assert_eq!(list(Listing { limit: 9, source: Some("github".to_owned()), ..Listing::default() }).await.len(), 5);
 }
 
-#[tokio::test]
-async fn unknown_ids_are_not_found_and_harm_nothing() {
-    let store = Store::sqlite();
+async fn unknown_ids_are_not_found_and_harm_nothing(kind: Kind) {
+    let store = Store::of(kind).await;
     for id in ["", "x", "0000000000000", "0000000000000-1", "' OR 1=1 --", "\0"] {
         assert!(store.journal.delivery(id).await.unwrap().is_none());
         assert!(store.journal.delivery_record(id).await.unwrap().is_none());

@@ -2,9 +2,16 @@
 
 use super::*;
 
-#[tokio::test]
-async fn runs_of_a_queue_run_one_at_a_time_in_the_order_of_arrival() {
-    let store = Store::sqlite();
+on_every_store!(
+    runs_of_a_queue_run_one_at_a_time_in_the_order_of_arrival,
+    the_latest_of_a_group_covers_those_that_wait,
+    a_run_that_is_superseded_learns_of_it_with_its_next_write,
+    a_run_that_skips_is_dropped_while_its_group_is_taken,
+    a_revived_run_and_a_newer_one_of_its_group_never_run_together,
+);
+
+async fn runs_of_a_queue_run_one_at_a_time_in_the_order_of_arrival(kind: Kind) {
+    let store = Store::of(kind).await;
     for id in ["d1", "d2", "d3"] {
         store.append(id).await;
     }
@@ -24,9 +31,8 @@ async fn runs_of_a_queue_run_one_at_a_time_in_the_order_of_arrival() {
     }
 }
 
-#[tokio::test]
-async fn the_latest_of_a_group_covers_those_that_wait() {
-    let store = Store::sqlite();
+async fn the_latest_of_a_group_covers_those_that_wait(kind: Kind) {
+    let store = Store::of(kind).await;
     let mut runs = store.started("d1", vec![grouped("deploy", GroupMode::QueueLatest)]).await;
     let running = store.one_run("w1").await;
     for id in ["d2", "d3"] {
@@ -44,9 +50,8 @@ async fn the_latest_of_a_group_covers_those_that_wait() {
     assert_eq!(store.one_run("w2").await.run.id, runs[2]);
 }
 
-#[tokio::test]
-async fn a_run_that_is_superseded_learns_of_it_with_its_next_write() {
-    let store = Store::sqlite();
+async fn a_run_that_is_superseded_learns_of_it_with_its_next_write(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![grouped("preview", GroupMode::Supersede)]).await;
     let running = store.one_run("w1").await;
     let newer = store.started("d2", vec![grouped("preview", GroupMode::Supersede)]).await;
@@ -56,9 +61,8 @@ async fn a_run_that_is_superseded_learns_of_it_with_its_next_write() {
     assert_eq!(store.one_run("w2").await.run.id, newer[0]);
 }
 
-#[tokio::test]
-async fn a_run_that_skips_is_dropped_while_its_group_is_taken() {
-    let store = Store::sqlite();
+async fn a_run_that_skips_is_dropped_while_its_group_is_taken(kind: Kind) {
+    let store = Store::of(kind).await;
     let first = store.started("d1", vec![grouped("button", GroupMode::Skip)]).await;
     let second = store.started("d2", vec![grouped("button", GroupMode::Skip)]).await;
     let (skipped, _) = store.journal.run(&second[0]).await.unwrap().unwrap();
@@ -66,9 +70,8 @@ async fn a_run_that_skips_is_dropped_while_its_group_is_taken() {
     assert_eq!(store.delivery_state(&skipped.delivery).await, DeliveryState::Completed);
 }
 
-#[tokio::test]
-async fn a_revived_run_and_a_newer_one_of_its_group_never_run_together() {
-    let store = Store::sqlite();
+async fn a_revived_run_and_a_newer_one_of_its_group_never_run_together(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![grouped("deploy", GroupMode::QueueAll)]).await;
     let old = store.one_run("w1").await;
     store.journal.write(old.lease, vec![began(0), failed(0), finished(RunState::Failed)]).await.unwrap();

@@ -2,9 +2,20 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_lease_ends_by_the_clock_of_the_store_and_no_other() {
-    let store = Store::sqlite();
+on_every_store!(
+    a_lease_ends_by_the_clock_of_the_store_and_no_other,
+    whoever_lost_the_lease_can_write_nothing,
+    a_matcher_that_lost_its_lease_can_decide_nothing,
+    what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it,
+    what_a_step_saved_and_meant_is_there_for_the_next_worker,
+    a_run_that_waits_comes_again_when_it_is_due,
+    writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole,
+    a_delivery_is_final_when_the_last_of_its_runs_is,
+    one_subject_can_be_claimed_alone_but_not_out_of_turn,
+);
+
+async fn a_lease_ends_by_the_clock_of_the_store_and_no_other(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![run("deploy")]).await;
     let first = store.one_run("fast-clock").await;
     assert!(store.claim("slow-clock").await.runs.is_empty(), "it is leased");
@@ -18,9 +29,8 @@ async fn a_lease_ends_by_the_clock_of_the_store_and_no_other() {
     assert!(second.lease.token > first.lease.token);
 }
 
-#[tokio::test]
-async fn whoever_lost_the_lease_can_write_nothing() {
-    let store = Store::sqlite();
+async fn whoever_lost_the_lease_can_write_nothing(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![run("deploy")]).await;
     let first = store.one_run("w1").await;
     store.journal.write(first.lease.clone(), vec![began(0)]).await.unwrap();
@@ -43,9 +53,8 @@ async fn whoever_lost_the_lease_can_write_nothing() {
     assert_eq!(attempts, [(1, "w1", AttemptState::Interrupted), (2, "w2", AttemptState::Succeeded)]);
 }
 
-#[tokio::test]
-async fn a_matcher_that_lost_its_lease_can_decide_nothing() {
-    let store = Store::sqlite();
+async fn a_matcher_that_lost_its_lease_can_decide_nothing(kind: Kind) {
+    let store = Store::of(kind).await;
     store.append("d1").await;
     let first = store.claim("w1").await.deliveries.remove(0);
     store.pass(LEASE);
@@ -60,9 +69,8 @@ async fn a_matcher_that_lost_its_lease_can_decide_nothing() {
     assert_eq!(store.journal.decide(third.lease, decision(Verdict::Ignored)).await, Err(LedgerError::Lost));
 }
 
-#[tokio::test]
-async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it() {
-    let store = Store::sqlite();
+async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it(kind: Kind) {
+    let store = Store::of(kind).await;
     let (appended, claimed) = store.journal.append_leased(delivery("d1"), LEASE).await.unwrap();
     let claimed = claimed.expect("it is new, and ours");
     assert_eq!(appended, Appended::New { id: claimed.delivery.id.clone() });
@@ -79,14 +87,13 @@ async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybod
     store.journal.decide(second.lease, decision(Verdict::Ignored)).await.unwrap();
 
     let (_, claimed) = store.journal.append_leased(delivery("d2"), LEASE).await.unwrap();
-    let store = store.reopen();
+    let store = store.reopen().await;
     let lost = store.claim("w2").await.deliveries.remove(0);
     assert_eq!(Some(lost.delivery.id), claimed.map(|claimed| claimed.delivery.id), "after a crash nobody waits for the lease");
 }
 
-#[tokio::test]
-async fn what_a_step_saved_and_meant_is_there_for_the_next_worker() {
-    let store = Store::sqlite();
+async fn what_a_step_saved_and_meant_is_there_for_the_next_worker(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![run("deploy")]).await;
     let first = store.one_run("w1").await;
     store.journal.write(first.lease.clone(), vec![began(0)]).await.unwrap();
@@ -95,16 +102,15 @@ async fn what_a_step_saved_and_meant_is_there_for_the_next_worker() {
         .write(first.lease.clone(), vec![Change::Saved { place: place(0), saved: json!({"operation": "op-1"}) }])
         .await
         .unwrap();
-    let store = store.reopen();
+    let store = store.reopen().await;
     let second = store.one_run("w2").await;
     assert_eq!(second.steps[0].saved, Some(json!({"operation": "op-1"})));
     assert_eq!(second.steps[0].intent.as_ref().map(|intent| intent.call.key.as_str()), Some("k0"));
     assert_eq!(second.delivery.content.body, delivery("d1").body);
 }
 
-#[tokio::test]
-async fn a_run_that_waits_comes_again_when_it_is_due() {
-    let store = Store::sqlite();
+async fn a_run_that_waits_comes_again_when_it_is_due(kind: Kind) {
+    let store = Store::of(kind).await;
     let runs = store.started("d1", vec![run("deploy")]).await;
     let first = store.one_run("w1").await;
     let why = Why::new("unavailable", "503");
@@ -125,9 +131,8 @@ async fn a_run_that_waits_comes_again_when_it_is_due() {
     assert_eq!(again.run.claims, 1, "it got on, so earlier claims do not count");
 }
 
-#[tokio::test]
-async fn writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole() {
-    let store = Store::sqlite();
+async fn writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![run("deploy")]).await;
     let claimed = store.one_run("w1").await;
     let again = || Change::Retrying { place: place(0), state: AttemptState::Retry, why: Why::new("x", "x") };
@@ -153,9 +158,8 @@ async fn writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole() {
     assert!(steps.is_empty(), "nothing of it was written: {steps:?}");
 }
 
-#[tokio::test]
-async fn a_delivery_is_final_when_the_last_of_its_runs_is() {
-    let store = Store::sqlite();
+async fn a_delivery_is_final_when_the_last_of_its_runs_is(kind: Kind) {
+    let store = Store::of(kind).await;
     store.started("d1", vec![run("a"), run("b"), run("c")]).await;
     let claimed = store.claim("w1").await;
     let delivery = claimed.runs[0].delivery.id.clone();
@@ -169,9 +173,8 @@ async fn a_delivery_is_final_when_the_last_of_its_runs_is() {
     assert_eq!(states, expected.map(|(rule, state)| (rule.to_owned(), state)));
 }
 
-#[tokio::test]
-async fn one_subject_can_be_claimed_alone_but_not_out_of_turn() {
-    let store = Store::sqlite();
+async fn one_subject_can_be_claimed_alone_but_not_out_of_turn(kind: Kind) {
+    let store = Store::of(kind).await;
     let claim = |only: Subject| Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: Some(only) };
     let first = store.started("d1", vec![run("a"), run("b")]).await;
     let Appended::New { id } = store.append("d2").await else { panic!("it is new") };

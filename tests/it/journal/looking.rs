@@ -4,6 +4,12 @@ use declic::journal::record::{About, Counts};
 
 use super::*;
 
+on_every_store!(
+    deliveries_and_runs_are_found_by_what_they_are_about,
+    states_are_counted_from_a_moment_on,
+    what_people_did_is_kept_with_what_came_of_it,
+);
+
 /// A decided delivery with a run of a rule.
 async fn about(store: &Store, id: &str, repository: &str, title: &str, rule: &str) -> (String, String) {
     store.append(id).await;
@@ -16,9 +22,8 @@ async fn about(store: &Store, id: &str, repository: &str, title: &str, rule: &st
     (delivery.delivery.id.clone(), runs[0].clone())
 }
 
-#[tokio::test]
-async fn deliveries_and_runs_are_found_by_what_they_are_about() {
-    let store = Store::sqlite();
+async fn deliveries_and_runs_are_found_by_what_they_are_about(kind: Kind) {
+    let store = Store::of(kind).await;
     let first = about(&store, "d1", "acme/web", "main: 50%_off", "deploy").await;
     store.clock.fetch_add(60_000, std::sync::atomic::Ordering::SeqCst);
     let between = Timestamp(store.clock.load(std::sync::atomic::Ordering::SeqCst) - 30_000);
@@ -53,9 +58,8 @@ async fn deliveries_and_runs_are_found_by_what_they_are_about() {
     assert_eq!(record.about.title.as_deref(), Some("main: 50%_off"));
 }
 
-#[tokio::test]
-async fn states_are_counted_from_a_moment_on() {
-    let store = Store::sqlite();
+async fn states_are_counted_from_a_moment_on(kind: Kind) {
+    let store = Store::of(kind).await;
     about(&store, "d1", "acme/web", "main: one", "deploy").await;
     store.clock.fetch_add(60_000, std::sync::atomic::Ordering::SeqCst);
     let from = Timestamp(store.clock.load(std::sync::atomic::Ordering::SeqCst));
@@ -67,13 +71,12 @@ async fn states_are_counted_from_a_moment_on() {
     assert_eq!(store.journal.counts(from).await.unwrap(), later);
 }
 
-#[tokio::test]
-async fn what_people_did_is_kept_with_what_came_of_it() {
-    let store = Store::sqlite();
+async fn what_people_did_is_kept_with_what_came_of_it(kind: Kind) {
+    let store = Store::of(kind).await;
     let first = store.journal.audit("mona@example.com", "retry", "06f3k9z2m8x1q-1").await.unwrap();
     let second = store.journal.audit("mona@example.com", "cancel", "06f3k9z2m8x1q-2").await.unwrap();
     store.journal.audited(first, "done").await.unwrap();
-    let store = store.reopen();
+    let store = store.reopen().await;
     let log = store.journal.audit_log(None, 10).await.unwrap();
     let shown: Vec<_> = log.iter().map(|entry| (entry.number, entry.act.as_str(), entry.outcome.as_deref())).collect();
     assert_eq!(shown, [(second, "cancel", None), (first, "retry", Some("done"))]);

@@ -7,15 +7,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use declic::clock::Timestamp;
 use declic::journal::crash::Faults;
+use declic::journal::postgres::{self, Address, Postgres};
 use declic::journal::record::{
     Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Collapse, Decision, DeliveryState, Group, GroupMode, Listing,
     NewDelivery, NewRun, Phase, Place, Repeats, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Verdict,
 };
-use declic::journal::sqlite::{Options, ReadOnly, Sqlite};
+use declic::journal::sqlite::{Clock, Options, ReadOnly, Sqlite};
 use declic::journal::{Journal, JournalError, LedgerError};
 use declic::rules::model::RuleFile;
 use declic_actions::action::{Call, Intent, Origin, Outcome, Why};
 use serde_json::json;
+
+use crate::support::postgres as server;
 
 mod care;
 mod deliveries;
@@ -24,17 +27,50 @@ mod leases;
 mod looking;
 mod model;
 mod order;
+mod replicas;
 mod store;
 mod streaks;
 
 const LEASE: Duration = Duration::from_secs(30);
+
+/// Which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Every test of the suite, over every store. One that is not named here is unused, which the compiler says.
+macro_rules! on_every_store {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Kind::Sqlite).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(super::Kind::Postgres).await;
+            })+
+        }
+    };
+}
+use on_every_store;
+
+/// Where a store is.
+enum Home {
+    File(tempfile::TempDir),
+    Schema(String),
+}
 
 /// A store with a clock that stands still until a test moves it.
 struct Store {
     journal: Arc<dyn Journal>,
     clock: Arc<AtomicI64>,
     faults: Faults,
-    folder: tempfile::TempDir,
+    home: Home,
 }
 
 impl Store {
@@ -44,19 +80,48 @@ impl Store {
         let faults = Faults::switchable();
         let journal =
             Arc::new(Sqlite::open(&folder.path().join("declic.db"), options(&clock, &faults)).expect("a new store opens"));
-        Self { journal, clock, faults, folder }
+        Self { journal, clock, faults, home: Home::File(folder) }
+    }
+
+    async fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Sqlite => Self::sqlite(),
+            Kind::Postgres => {
+                let clock = Arc::new(AtomicI64::new(1_800_000_000_000));
+                let faults = Faults::switchable();
+                let schema = server::shared().new_schema();
+                let journal = replica(&schema, Some(&clock), &faults).await;
+                Self { journal, clock, faults, home: Home::Schema(schema) }
+            }
+        }
+    }
+
+    fn folder(&self) -> &std::path::Path {
+        match &self.home {
+            Home::File(folder) => folder.path(),
+            Home::Schema(schema) => panic!("{schema} is on a server"),
+        }
     }
 
     fn pass(&self, length: Duration) {
         self.clock.fetch_add(i64::try_from(length.as_millis()).expect("short"), Ordering::SeqCst);
     }
 
-    /// As after the death of the process: a new handle on the same store.
-    fn reopen(self) -> Self {
-        let Self { journal, clock, faults, folder } = self;
+    /// As after the death of the process: a new handle on the same store. On a server another replica may be alive, so leases have to end.
+    async fn reopen(self) -> Self {
+        let Self { journal, clock, faults, home } = self;
         drop(journal);
-        let journal = Arc::new(Sqlite::open(&folder.path().join("declic.db"), options(&clock, &faults)).expect("it opens again"));
-        Self { journal, clock, faults, folder }
+        let journal: Arc<dyn Journal> = match &home {
+            Home::File(folder) => {
+                Arc::new(Sqlite::open(&folder.path().join("declic.db"), options(&clock, &faults)).expect("it opens again"))
+            }
+            Home::Schema(schema) => replica(schema, Some(&clock), &faults).await,
+        };
+        let reopened = Self { journal, clock, faults, home };
+        if matches!(reopened.home, Home::Schema(_)) {
+            reopened.pass(LEASE);
+        }
+        reopened
     }
 
     async fn append(&self, id: &str) -> Appended {
@@ -91,6 +156,22 @@ impl Store {
     async fn delivery_state(&self, id: &str) -> DeliveryState {
         self.journal.delivery_record(id).await.expect("the store works").expect("the delivery is there").0.state
     }
+}
+
+/// A handle on the tables of a schema, as one more replica has it.
+async fn replica(schema: &str, clock: Option<&Arc<AtomicI64>>, faults: &Faults) -> Arc<dyn Journal> {
+    let address = Address::read(&server::shared().url()).expect("an address");
+    let options = postgres::Options {
+        schema: schema.to_owned(),
+        connections: 4,
+        clock: clock.map(|clock| {
+            let clock = Arc::clone(clock);
+            Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))) as Clock
+        }),
+        faults: faults.clone(),
+        ..postgres::Options::new(address)
+    };
+    Arc::new(Postgres::open(options).await.expect("the server takes it"))
 }
 
 fn options(clock: &Arc<AtomicI64>, faults: &Faults) -> Options {

@@ -112,8 +112,8 @@ impl Model {
     }
 }
 
-async fn drive(commands: Vec<Command>) {
-    let mut store = Store::sqlite();
+async fn drive(kind: Kind, commands: Vec<Command>) {
+    let mut store = Store::of(kind).await;
     let mut model =
         Model { now: store.clock.load(Ordering::SeqCst), deliveries: BTreeMap::new(), runs: BTreeMap::new(), leases: Vec::new() };
     for command in commands {
@@ -180,7 +180,7 @@ async fn one(store: Store, model: &mut Model, command: Command) -> Store {
             model.now += i64::from(seconds) * 1000;
         }
         Command::Die => {
-            // The store is alone on its file, so that the leases of the dead are over at once.
+            // Whoever is alone on a file knows that the leases of the dead are over; on a server they have to end.
             for (run, _) in model.runs.values_mut() {
                 if let Run::Running(_, until) = run {
                     *until = 0;
@@ -191,7 +191,9 @@ async fn one(store: Store, model: &mut Model, command: Command) -> Store {
                     *until = 0;
                 }
             }
-            return store.reopen();
+            let store = store.reopen().await;
+            model.now = store.clock.load(Ordering::SeqCst);
+            return store;
         }
     }
     store
@@ -341,6 +343,17 @@ proptest! {
     #[test]
     fn store_and_model_agree_whatever_happens(commands in proptest::collection::vec(command(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(drive(commands));
+        runtime.block_on(drive(Kind::Sqlite, commands));
+    }
+}
+
+proptest! {
+    // Every case has a schema of its own on the server.
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn store_and_model_agree_on_a_server_too(commands in proptest::collection::vec(command(), 1..80)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(drive(Kind::Postgres, commands));
     }
 }

@@ -4,6 +4,14 @@ use declic::journal::record::{Line, Order, Selection};
 
 use super::*;
 
+on_every_store!(
+    a_commit_that_comes_late_is_covered_by_its_descendant,
+    where_commits_say_nothing_github_is_asked_and_else_arrival_decides_and_is_noted,
+    a_target_is_in_one_hand_at_a_time_and_nothing_older_follows,
+    people_cancel_retry_redrive_and_replay,
+    a_noisy_repository_does_not_starve_the_others,
+);
+
 fn line(before: &str, after: &str, forced: bool) -> Line {
     Line {
         repository: "acme/web".to_owned(),
@@ -44,9 +52,8 @@ fn on_target() -> Change {
     }
 }
 
-#[tokio::test]
-async fn a_commit_that_comes_late_is_covered_by_its_descendant() {
-    let store = Store::sqlite();
+async fn a_commit_that_comes_late_is_covered_by_its_descendant(kind: Kind) {
+    let store = Store::of(kind).await;
     let newer = store.pushed("d2", &line("b", "c", false), GroupMode::QueueLatest).await;
     let older = store.pushed("d1", &line("a", "b", false), GroupMode::QueueLatest).await;
     let (state, by, note) = store.note(&older).await;
@@ -59,10 +66,9 @@ async fn a_commit_that_comes_late_is_covered_by_its_descendant() {
     assert_eq!(store.note(&late).await.1, Some(forced), "over what belongs to the old line");
 }
 
-#[tokio::test]
-async fn where_commits_say_nothing_github_is_asked_and_else_arrival_decides_and_is_noted() {
+async fn where_commits_say_nothing_github_is_asked_and_else_arrival_decides_and_is_noted(kind: Kind) {
     for (known, state) in [(None, RunState::Superseded), (Some(Order::Older), RunState::Queued)] {
-        let store = Store::sqlite();
+        let store = Store::of(kind).await;
         let first = line("a", "b", false);
         let second = line("x", "y", false);
         let earlier = store.pushed("d1", &first, GroupMode::QueueLatest).await;
@@ -79,9 +85,8 @@ async fn where_commits_say_nothing_github_is_asked_and_else_arrival_decides_and_
     }
 }
 
-#[tokio::test]
-async fn a_target_is_in_one_hand_at_a_time_and_nothing_older_follows() {
-    let store = Store::sqlite();
+async fn a_target_is_in_one_hand_at_a_time_and_nothing_older_follows(kind: Kind) {
+    let store = Store::of(kind).await;
     let group = |key: &str| NewRun { group: Some(Group { key: key.to_owned(), mode: GroupMode::QueueAll }), ..run("deploy") };
     store.started("d1", vec![group("one")]).await;
     let older = store.one_run("w1").await;
@@ -109,9 +114,8 @@ async fn a_target_is_in_one_hand_at_a_time_and_nothing_older_follows() {
     assert!(run.by_hand && run.note.is_some_and(|note| note.starts_with("by hand")));
 }
 
-#[tokio::test]
-async fn people_cancel_retry_redrive_and_replay() {
-    let store = Store::sqlite();
+async fn people_cancel_retry_redrive_and_replay(kind: Kind) {
+    let store = Store::of(kind).await;
     let waiting = store.started("d1", vec![run("deploy")]).await.remove(0);
     assert!(store.journal.cancel(&waiting).await.unwrap(), "not begun, so it is over");
     assert_eq!(store.run_state(&waiting).await, RunState::Cancelled);
@@ -139,9 +143,8 @@ async fn people_cancel_retry_redrive_and_replay() {
     assert!(matches!(store.journal.replay("nothing").await, Err(LedgerError::Refused(_))));
 }
 
-#[tokio::test]
-async fn a_noisy_repository_does_not_starve_the_others() {
-    let store = Store::sqlite();
+async fn a_noisy_repository_does_not_starve_the_others(kind: Kind) {
+    let store = Store::of(kind).await;
     let of = |share: &str| NewRun { share: share.to_owned(), ..run("deploy") };
     for (id, runs) in [("d1", vec![of("acme/noisy"); 9]), ("d2", vec![of("acme/quiet")])] {
         store.append(id).await;

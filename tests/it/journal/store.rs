@@ -2,9 +2,10 @@
 
 use super::*;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_at_once_are_all_answered_and_all_kept() {
-    let store = Store::sqlite();
+on_every_store!(many_at_once_are_all_answered_and_all_kept, a_failed_commit_acknowledges_nobody_until_the_store_works_again,);
+
+async fn many_at_once_are_all_answered_and_all_kept(kind: Kind) {
+    let store = Store::of(kind).await;
     let mut tasks = tokio::task::JoinSet::new();
     for index in 0..300 {
         let journal = Arc::clone(&store.journal);
@@ -20,13 +21,12 @@ async fn many_at_once_are_all_answered_and_all_kept() {
         }
     }
     assert_eq!(new, 150);
-    let store = store.reopen();
+    let store = store.reopen().await;
     assert_eq!(store.journal.deliveries(Listing { limit: 1000, ..Listing::default() }).await.unwrap().len(), 150);
 }
 
-#[tokio::test]
-async fn a_failed_commit_acknowledges_nobody_until_the_store_works_again() {
-    let store = Store::sqlite();
+async fn a_failed_commit_acknowledges_nobody_until_the_store_works_again(kind: Kind) {
+    let store = Store::of(kind).await;
     store.append("before").await;
     assert!(store.journal.works());
     store.faults.fail(true);
@@ -76,12 +76,12 @@ async fn a_full_disk_refuses_and_keeps_what_was_acknowledged() {
 #[tokio::test]
 async fn a_second_process_on_the_same_file_is_refused_with_a_clear_message() {
     let store = Store::sqlite();
-    let path = store.folder.path().join("declic.db");
+    let path = store.folder().join("declic.db");
     let error = Sqlite::open(&path, Options::default()).err().expect("refused").to_string();
     assert!(error.contains("another declic serves from it"), "{error}");
     let reader = ReadOnly::open(&path).expect("reading beside it is fine");
     assert!(reader.deliveries(&Listing { limit: 1, ..Listing::default() }).unwrap().is_empty());
-    let store = store.reopen();
+    let store = store.reopen().await;
     store.append("d1").await;
 }
 

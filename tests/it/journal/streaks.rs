@@ -2,6 +2,14 @@
 
 use super::*;
 
+on_every_store!(
+    only_a_change_of_state_is_told_and_what_is_skipped_is_counted,
+    an_older_delivery_that_says_something_else_is_no_news,
+    those_of_a_streak_that_wait_are_one_and_find_the_count_and_what_was_left,
+    one_that_came_earlier_and_is_decided_later_is_counted_and_knows_that_it_is_older,
+    what_a_provider_was_asked_stays_with_the_delivery,
+);
+
 fn telling(state: &str, repeats: Repeats) -> NewRun {
     let collapse = Collapse { key: "disk".to_owned(), state: state.to_owned(), repeats, quiet: Some(Duration::from_secs(3600)) };
     let group = (repeats == Repeats::Edit).then(|| Group { key: "disk".to_owned(), mode: GroupMode::Collapse });
@@ -31,9 +39,8 @@ async fn append_and_decide(store: &Store, id: &str, run: NewRun) -> String {
     store.journal.decide(waiting.lease, decision(Verdict::Runs(vec![run]))).await.unwrap().remove(0)
 }
 
-#[tokio::test]
-async fn only_a_change_of_state_is_told_and_what_is_skipped_is_counted() {
-    let mut store = Store::sqlite();
+async fn only_a_change_of_state_is_told_and_what_is_skipped_is_counted(kind: Kind) {
+    let mut store = Store::of(kind).await;
     let first = told(&store, "d1", "open", Repeats::Drop).await;
     for id in ["d2", "d3"] {
         let again = told(&store, id, "open", Repeats::Drop).await;
@@ -41,7 +48,7 @@ async fn only_a_change_of_state_is_told_and_what_is_skipped_is_counted() {
         assert_eq!((record.state, record.covered_by.as_ref()), (RunState::Skipped, Some(&first)));
         assert_eq!(store.delivery_state(&record.delivery).await, DeliveryState::Completed);
         // What was counted is on disk.
-        store = store.reopen();
+        store = store.reopen().await;
     }
     let again = told(&store, "d4", "open", Repeats::Drop).await;
     let note = store.journal.run(&again).await.unwrap().unwrap().0.note.unwrap();
@@ -55,9 +62,8 @@ async fn only_a_change_of_state_is_told_and_what_is_skipped_is_counted() {
     assert_eq!(store.run_state(&late).await, RunState::Queued, "after a silence it is told again");
 }
 
-#[tokio::test]
-async fn an_older_delivery_that_says_something_else_is_no_news() {
-    let store = Store::sqlite();
+async fn an_older_delivery_that_says_something_else_is_no_news(kind: Kind) {
+    let store = Store::of(kind).await;
     store.append("d1").await;
     store.append("d2").await;
     let mut waiting = claim_deliveries(&store, 2).await;
@@ -69,9 +75,8 @@ async fn an_older_delivery_that_says_something_else_is_no_news() {
     }
 }
 
-#[tokio::test]
-async fn those_of_a_streak_that_wait_are_one_and_find_the_count_and_what_was_left() {
-    let store = Store::sqlite();
+async fn those_of_a_streak_that_wait_are_one_and_find_the_count_and_what_was_left(kind: Kind) {
+    let store = Store::of(kind).await;
     append_and_decide(&store, "d1", telling("open", Repeats::Edit)).await;
     let first = store.one_run("w").await;
     let streak = first.streak.clone().unwrap();
@@ -87,7 +92,7 @@ async fn those_of_a_streak_that_wait_are_one_and_find_the_count_and_what_was_lef
     for covered in &waiting[..2] {
         assert_eq!(store.run_state(covered).await, RunState::Superseded);
     }
-    let store = store.reopen();
+    let store = store.reopen().await;
     let second = store.one_run("w").await;
     assert_eq!(second.run.id, waiting[2]);
     let streak = second.streak.clone().unwrap();
@@ -101,9 +106,8 @@ async fn those_of_a_streak_that_wait_are_one_and_find_the_count_and_what_was_lef
     done(&store, third).await;
 }
 
-#[tokio::test]
-async fn one_that_came_earlier_and_is_decided_later_is_counted_and_knows_that_it_is_older() {
-    let store = Store::sqlite();
+async fn one_that_came_earlier_and_is_decided_later_is_counted_and_knows_that_it_is_older(kind: Kind) {
+    let store = Store::of(kind).await;
     for id in ["d1", "d2"] {
         store.append(id).await;
     }
@@ -120,16 +124,15 @@ async fn one_that_came_earlier_and_is_decided_later_is_counted_and_knows_that_it
     assert_eq!((claimed.run.id, streak.count, streak.is_newest), (second, 2, false));
 }
 
-#[tokio::test]
-async fn what_a_provider_was_asked_stays_with_the_delivery() {
-    let store = Store::sqlite();
+async fn what_a_provider_was_asked_stays_with_the_delivery(kind: Kind) {
+    let store = Store::of(kind).await;
     store.append("d1").await;
     let waiting = store.claim("m").await.deliveries.remove(0);
     assert_eq!(waiting.delivery.learned, None);
     let learned = json!({ "actor": { "permission": "write" } });
     let decided = Decision { learned: Some(learned.clone()), ..decision(Verdict::Runs(vec![run("deploy")])) };
     store.journal.decide(waiting.lease, decided).await.unwrap();
-    let store = store.reopen();
+    let store = store.reopen().await;
     let claimed = store.one_run("w").await;
     assert_eq!(claimed.delivery.learned, Some(learned.clone()));
     assert_eq!(store.journal.delivery(&claimed.delivery.id).await.unwrap().unwrap().learned, Some(learned));

@@ -10,7 +10,6 @@ use declic::demo::stand_ins::exchange::{Answer, Request};
 use declic::demo::stand_ins::server::{self, Api, Running};
 use declic::journal::Journal;
 use declic::journal::record::{DeliveryState, RunRecord};
-use declic::journal::sqlite::Sqlite;
 use declic::settings::{self, Environment, Mode};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -61,7 +60,7 @@ impl Api for Target {
 /// A service that serves until it is dropped.
 pub struct Service {
     pub target: Running<Target>,
-    pub journal: std::sync::Arc<Sqlite>,
+    pub journal: std::sync::Arc<dyn Journal>,
     address: String,
     folder: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,

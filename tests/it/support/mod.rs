@@ -10,6 +10,7 @@ pub mod echo;
 pub mod google_apis;
 pub mod openapi;
 pub mod packages;
+pub mod postgres;
 pub mod scene;
 pub mod service;
 pub mod slack;
