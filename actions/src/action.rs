@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::github::GitHub;
 use crate::google::Google;
 use crate::http::Http;
+pub use crate::kinds::streak::Streak;
 use crate::secret::Secret;
 
 /// One parameter or output. `shape` is written in the shape language of rule files (`string`, `int?`, `a|b`, `[T]`,
@@ -165,6 +166,8 @@ pub struct Context<'a> {
     pub waited: Duration,
     /// What a person said to the question that the step asks.
     pub answer: Option<&'a Answer>,
+    /// How often what the run tells has happened, if its rule tells it once and edits that message.
+    pub streak: Option<&'a Streak>,
 }
 
 /// What a person said to a run that asked.
@@ -314,6 +317,16 @@ pub trait Action: Send + Sync {
     /// May its step wait for longer than its deadline, parked in between ([`Failure::NotYet`])? Then nobody can wait for a reply.
     fn waits(&self) -> bool {
         false
+    }
+
+    /// Can a later message be put in the place of an earlier one? Then it heeds [`Context::streak`].
+    fn edits(&self) -> bool {
+        false
+    }
+
+    /// What a later message needs to be put in the place of this one.
+    fn keeps(&self, _intent: &Intent, _outcome: &Outcome) -> Option<Value> {
+        None
     }
 
     /// Makes the effect, or goes on with it where an earlier attempt stopped.

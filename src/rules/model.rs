@@ -34,6 +34,8 @@ pub struct Rule {
     pub environment: Option<Box<Environment>>,
     /// `concurrency:`
     pub concurrency: Option<Box<Concurrency>>,
+    /// `collapse:`
+    pub collapse: Option<Box<Collapse>>,
     /// `timeout:` of the whole run.
     pub timeout: Option<Duration>,
     /// `vars:` of file and rule, in order; later ones may read earlier ones.
@@ -143,6 +145,29 @@ pub struct Concurrency {
     pub group: Template,
     /// `mode:`
     pub mode: Mode,
+}
+
+/// `collapse:`, what happens again and again and is told once.
+#[derive(Debug)]
+pub struct Collapse {
+    /// `key:`, what it is about.
+    pub key: Template,
+    /// `state:`, what is told of it; another one is told anew.
+    pub state: Option<Template>,
+    /// `repeats:`
+    pub repeats: Repeats,
+    /// `quiet:`, after so long without one the next is told anew; `None` is never.
+    pub quiet: Option<Duration>,
+}
+
+/// What becomes of what was told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Repeats {
+    /// The message is edited: it says how often.
+    #[default]
+    Edit,
+    /// It is counted, and nothing is done.
+    Drop,
 }
 
 /// What happens to runs of the same group.

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use declic_actions::action::{Action, Answer, Clients, Context, Failure, Intent, Outcome, Progress, Stop};
+use declic_actions::action::{Action, Answer, Clients, Context, Failure, Intent, Outcome, Progress, Stop, Streak};
 use declic_actions::http::traced;
 use declic_actions::secret::Secret;
 use futures_util::FutureExt;
@@ -34,6 +34,7 @@ pub(super) struct Attempt<'a> {
     /// Since the step first began, by the store's clock.
     pub waited: Duration,
     pub answer: Option<&'a Answer>,
+    pub streak: Option<&'a Streak>,
 }
 
 /// What an attempt came to.
@@ -74,6 +75,7 @@ impl Attempt<'_> {
             stop: self.stop,
             waited: self.waited,
             answer: self.answer,
+            streak: self.streak,
         };
         // An earlier attempt may have had its effect without knowing: its answer was lost, its time was up, its process died.
         if self.number > 1 {

@@ -6,6 +6,7 @@ mod hold;
 mod park;
 mod rehearse;
 mod settle;
+mod streak;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ use super::{reading, reply};
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    AttemptState, Change, ClaimedRun, Phase, Place, RunRecord, StepEnd, StepLabel, StepRecord, StepState, Written,
+    AttemptState, Change, ClaimedRun, Phase, Place, RunRecord, StepEnd, StepLabel, StepRecord, StepState, Streak, Written,
 };
 use crate::report::metrics::AttemptLabels;
 use crate::rules::model::{Rule, Step};
@@ -55,6 +56,8 @@ pub(super) struct Execution {
     age: Duration,
     claimed: Instant,
     stop: bool,
+    /// How often what it tells has happened.
+    streak: Option<Streak>,
     told: Told,
 }
 
@@ -91,7 +94,7 @@ impl Execution {
         draining: watch::Receiver<bool>,
         told: Told,
     ) -> Result<Option<Self>, LedgerError> {
-        let ClaimedRun { run, steps, delivery, age, .. } = claimed;
+        let ClaimedRun { run, steps, delivery, age, streak, .. } = claimed;
         let rule = match shared.rule(&run).await {
             Ok(rule) => rule,
             Err(super::shared::RuleError::Store(error)) => return Err(error.into()),
@@ -132,6 +135,7 @@ impl Execution {
             age,
             claimed: Instant::now(),
             stop,
+            streak,
             told,
         }))
     }
@@ -235,6 +239,7 @@ impl Execution {
         let hurry = self.hurry(place, action).filter(|hurry| *hurry < timeout);
         let (stopping, stop) = Stop::new();
         stopping.send_replace(self.stop && place.phase == Phase::Steps);
+        let streak = self.streak(place, step);
         let attempt = Attempt {
             action,
             clients: &self.shared.clients,
@@ -248,6 +253,7 @@ impl Execution {
             stop: &stop,
             waited: self.waited(place),
             answer: answer.as_ref(),
+            streak: streak.as_ref(),
         };
         let came = tokio::select! {
             came = attempt.make() => came,
@@ -269,7 +275,8 @@ impl Execution {
         {
             return self.no_longer_hurried(place).await;
         }
-        self.settle(place, step, came).await
+        let left = self.leaves(place, step, action, &intent, &came);
+        self.settle(place, step, came, left).await
     }
 
     /// How long somebody still waits for the steps. An effect that is made again after it was broken off is not hurried: it could be made twice.

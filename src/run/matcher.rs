@@ -15,11 +15,15 @@ use super::{ancestry, approval, asking};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
-use crate::journal::record::{About, ClaimedDelivery, Decision, Delivery, Group, GroupMode, NewRun, RunFailure, Verdict};
+use crate::journal::record::{
+    About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewRun, Repeats, RunFailure, Verdict,
+};
 use crate::matching::{self, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::repositories::Brought;
-use crate::rules::model::{Mode, Rule};
+use crate::rules::expr::Environment;
+use crate::rules::model::{self, Mode, Rule};
+use crate::rules::template::Template;
 use crate::sources;
 
 /// A delivery whose matching brought its worker down so often is given up.
@@ -207,10 +211,20 @@ fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) ->
 
 fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
     let dry = dry || rule.dry_run;
-    let (group, failure) = match group(rule, event, dry) {
+    let (mut group, mut failure) = match group(rule, event, dry) {
         Ok(group) => (group, None),
         Err(why) => (None, Some(evaluation(format!("`concurrency.group` cannot be evaluated: {why}")))),
     };
+    let collapse = match collapse(rule, event, dry) {
+        Ok(collapse) => collapse,
+        Err(why) => {
+            failure = failure.or(Some(evaluation(format!("`collapse` cannot be evaluated: {why}"))));
+            None
+        }
+    };
+    if let Some(collapse) = collapse.as_ref().filter(|collapse| collapse.repeats == Repeats::Edit) {
+        group = Some(Group { key: format!("collapse: {}", collapse.key), mode: GroupMode::Collapse });
+    }
     NewRun {
         rule: rule.name.clone(),
         owner: rule.owner.clone(),
@@ -219,7 +233,7 @@ fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
         share: share(event),
         group,
         dry,
-        collapse: None,
+        collapse,
         failure,
     }
 }
@@ -268,18 +282,37 @@ fn group(rule: &Rule, event: &Event, dry: bool) -> Result<Option<Group>, String>
         Mode::Parallel => return Ok(None),
     };
     let environment = matching::environment(rule, event).map_err(|error| error.message)?;
-    let name = match concurrency.group.render(&environment).map_err(|error| error.message)? {
-        Value::String(name) => name,
+    let name = rendered(&concurrency.group, &environment)?;
+    Ok(Some(Group { key: apart(rule, name, dry), mode }))
+}
+
+fn rendered(template: &Template, environment: &Environment) -> Result<String, String> {
+    Ok(match template.render(environment).map_err(|error| error.message)? {
+        Value::String(text) => text,
         other => other.to_string(),
-    };
-    // A repository's groups are its own.
-    let key = match &rule.owner {
+    })
+}
+
+/// A repository's names are its own, and what does nothing neither waits for what does something, nor stops it.
+fn apart(rule: &Rule, name: String, dry: bool) -> String {
+    let name = match &rule.owner {
         Some(owner) => format!("{owner}: {name}"),
         None => name,
     };
-    // One that does nothing neither waits for those that do something, nor stops them.
-    let key = if dry { format!("dry run: {key}") } else { key };
-    Ok(Some(Group { key, mode }))
+    if dry { format!("dry run: {name}") } else { name }
+}
+
+fn collapse(rule: &Rule, event: &Event, dry: bool) -> Result<Option<Collapse>, String> {
+    let Some(written) = &rule.collapse else { return Ok(None) };
+    let environment = matching::environment(rule, event).map_err(|error| error.message)?;
+    // Two rules tell two things of the same.
+    let key = format!("{} {}", rule.name, rendered(&written.key, &environment)?);
+    let state = written.state.as_ref().map(|state| rendered(state, &environment)).transpose()?.unwrap_or_default();
+    let repeats = match written.repeats {
+        model::Repeats::Edit => Repeats::Edit,
+        model::Repeats::Drop => Repeats::Drop,
+    };
+    Ok(Some(Collapse { key: apart(rule, key, dry), state, repeats, quiet: written.quiet }))
 }
 
 fn outcome(decision: &Decision) -> (Level, &'static str, String) {

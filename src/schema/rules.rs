@@ -128,6 +128,30 @@ fn rule_key(key: &str) -> Option<Value> {
             ),
             "What must not be done twice at a time.",
         ),
+        "collapse" => described(
+            mapping(
+                [
+                    ("key", described(text(), "What belongs together: of one key, the same is told once.")),
+                    ("state", described(text(), "What is told of it; another state is told anew.")),
+                    (
+                        "repeats",
+                        described(
+                            json!({ "enum": keys::repeats() }),
+                            "What becomes of repeats: the message is edited and counts them, or nothing is done; edit if not given.",
+                        ),
+                    ),
+                    (
+                        "quiet",
+                        described(
+                            duration(),
+                            "After so long without one the next is told anew; if not given, an hour for edit, and never for drop.",
+                        ),
+                    ),
+                ],
+                &["key"],
+            ),
+            "What happens again and again and is told once.",
+        ),
         "timeout" => described(duration(), "Longest time of the whole run."),
         "vars" => vars(),
         "steps" => steps("What is done, in order; the first failure ends it."),

@@ -188,6 +188,7 @@ fn no_key_is_left_without_a_schema() {
         ("/definitions/rule/properties/allow/properties", keys::ALLOW),
         ("/definitions/rule/properties/environment/properties", keys::ENVIRONMENT),
         ("/definitions/rule/properties/concurrency/properties", keys::CONCURRENCY),
+        ("/definitions/rule/properties/collapse/properties", keys::COLLAPSE),
         ("/definitions/step/properties/retry/anyOf/1/properties", keys::RETRY),
     ] {
         let properties = rules.pointer(at).and_then(Value::as_object).unwrap_or_else(|| panic!("{at}"));

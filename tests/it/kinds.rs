@@ -20,6 +20,7 @@ mod google;
 mod jobs;
 mod request;
 mod slack;
+mod streaks;
 mod traffic;
 mod waiting;
 mod x;

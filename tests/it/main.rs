@@ -50,6 +50,7 @@ mod settings;
 mod shipped;
 mod stand_ins;
 mod store_care;
+mod storms;
 mod support;
 mod tidy;
 mod verification;

@@ -43,7 +43,7 @@ static SPEC: Spec = Spec {
 };
 
 /// What `prepare` derives.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Plan {
     /// Name of the secret with the address.
     webhook: String,
@@ -81,8 +81,60 @@ impl Action for DiscordPost {
         given::intent(call, &plan, summary.to_owned())
     }
 
+    fn edits(&self) -> bool {
+        true
+    }
+
+    fn keeps(&self, intent: &Intent, outcome: &Outcome) -> Option<Value> {
+        let Plan { webhook, text, thread, thread_name, .. } = given::plan(intent).ok()?;
+        let output = |name: &str| outcome.outputs.get(name).and_then(Value::as_str).map(str::to_owned);
+        // A thread that was made for the message is where the message is.
+        let place = if thread_name.is_some() { output("channel") } else { thread.clone() };
+        let kept = Kept { webhook, thread, thread_name, text, id: output("id")?, place };
+        serde_json::to_value(kept).ok()
+    }
+
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
-        let plan: Plan = given::plan(intent)?;
+        let mut plan: Plan = given::plan(intent)?;
+        if let Some(streak) = context.streak.filter(|_| plan.update.is_none()) {
+            let kept = streak.kept::<Kept>().filter(|kept| kept.is_of(&plan));
+            let text = kept.as_ref().filter(|_| !streak.is_newest).map_or(&plan.text, |kept| &kept.text);
+            plan.text = streak.text(text, LONGEST_TEXT);
+            if let Some(Kept { id, place, .. }) = kept {
+                let edit = Plan { thread: place, thread_name: None, update: Some(id), ..plan.clone() };
+                match edit.send(context).await {
+                    // It was deleted: another one is posted.
+                    Err(failure) if failure.why().code == "not-found" => {}
+                    came => return came,
+                }
+            }
+        }
+        plan.send(context).await
+    }
+}
+
+/// What the next message of a streak needs of this one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    webhook: String,
+    /// As the rule says it.
+    thread: Option<String>,
+    thread_name: Option<String>,
+    text: String,
+    /// The message, and the thread that it is in.
+    id: String,
+    place: Option<String>,
+}
+
+impl Kept {
+    fn is_of(&self, plan: &Plan) -> bool {
+        self.webhook == plan.webhook && self.thread == plan.thread && self.thread_name == plan.thread_name
+    }
+}
+
+impl Plan {
+    async fn send(&self, context: &Context<'_>) -> Result<Outcome, Failure> {
+        let plan = self;
         let secret = secret(context, &plan.webhook)?;
         let mut url = webhook(secret)?;
         let mut body = json!({ "content": plan.text, "allowed_mentions": { "parse": [] } });

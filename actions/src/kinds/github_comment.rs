@@ -46,12 +46,19 @@ struct Plan {
     repository: String,
     /// Where the comment goes.
     place: Place,
-    /// With the hidden markers.
-    body: String,
+    text: String,
     /// Names the call.
     marker: String,
     /// Names the one comment of a sticky one.
     sticky: Option<String>,
+}
+
+/// What the next comment of a streak needs of this one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    list: String,
+    text: String,
+    id: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +74,11 @@ impl Plan {
             Place::Issue(number) => format!("{}/issues/{number}/comments", self.repository),
             Place::Commit(sha) => format!("{}/commits/{sha}/comments", self.repository),
         }
+    }
+
+    /// What is sent: a text with the hidden markers behind it.
+    fn body(&self, text: &str) -> Value {
+        json!({ "body": format!("{text}\n\n{}{}", self.sticky.as_deref().unwrap_or_default(), self.marker) })
     }
 
     fn one(&self, id: u64) -> String {
@@ -127,18 +139,41 @@ impl Action for GithubComment {
             format!("<!-- declic:sticky:{} -->", hash.get(..16).unwrap_or(&hash))
         });
         let text = github::cut(given.text("body")?, LONGEST_BODY);
-        let body = format!("{text}\n\n{}{marker}", sticky.as_deref().unwrap_or_default());
         let at = match &place {
             Place::Issue(number) => format!("#{number}"),
             Place::Commit(sha) => sha.clone(),
         };
         let summary = format!("comment on {at} of {}", repository.trim_start_matches("/repos/"));
-        given::intent(call, &Plan { repository, place, body, marker, sticky }, summary)
+        given::intent(call, &Plan { repository, place, text, marker, sticky }, summary)
+    }
+
+    fn edits(&self) -> bool {
+        true
+    }
+
+    fn keeps(&self, intent: &Intent, outcome: &Outcome) -> Option<Value> {
+        let plan: Plan = given::plan(intent).ok()?;
+        let id = outcome.outputs.get("id").and_then(Value::as_u64)?;
+        serde_json::to_value(Kept { list: plan.list(), text: plan.text, id }).ok()
     }
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
         let plan: Plan = given::plan(intent)?;
-        let body = json!({ "body": plan.body });
+        let kept = context.streak.and_then(|streak| streak.kept::<Kept>()).filter(|kept| kept.list == plan.list());
+        let text = match (context.streak, &kept) {
+            (Some(streak), Some(kept)) if !streak.is_newest => streak.text(&kept.text, LONGEST_BODY),
+            (Some(streak), _) => streak.text(&plan.text, LONGEST_BODY),
+            (None, _) => plan.text.clone(),
+        };
+        let body = plan.body(&text);
+        if let Some(kept) = kept {
+            match context.clients.github.patch(&plan.one(kept.id), &body, context.deadline).await {
+                Ok(answer) => return outcome(&github::json(answer)?, "comment edited"),
+                // It was deleted: another one is posted.
+                Err(failure) if failure.why().code == "not-found" => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         let there = match &plan.sticky {
             Some(sticky) => plan.search(context, &[sticky]).await?,
             None if context.attempt > 1 => match plan.search(context, &[&plan.marker]).await? {

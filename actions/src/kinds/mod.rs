@@ -6,6 +6,7 @@ mod dialogflow;
 mod github;
 mod google;
 mod slack;
+pub(crate) mod streak;
 
 pub mod approve;
 pub mod bigquery_insert;

@@ -51,6 +51,18 @@ struct Plan {
     key: String,
 }
 
+/// What the next message of a streak needs of this one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    /// As the rule names it.
+    channel: String,
+    thread: Option<String>,
+    text: String,
+    /// The channel's id, and the message's in it.
+    id: String,
+    ts: String,
+}
+
 #[async_trait]
 impl Action for SlackPost {
     fn spec(&self) -> &'static Spec {
@@ -83,10 +95,35 @@ impl Action for SlackPost {
         given::intent(call, &plan, summary)
     }
 
+    fn edits(&self) -> bool {
+        true
+    }
+
+    fn keeps(&self, intent: &Intent, outcome: &Outcome) -> Option<Value> {
+        let Plan { channel, thread, text, .. } = given::plan(intent).ok()?;
+        let output = |name: &str| outcome.outputs.get(name).and_then(Value::as_str).map(str::to_owned);
+        let kept = Kept { channel, thread, text, id: output("channel")?, ts: output("ts")? };
+        serde_json::to_value(kept).ok()
+    }
+
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
-        let plan: Plan = given::plan(intent)?;
+        let mut plan: Plan = given::plan(intent)?;
         let slack = Slack::new(context, &plan.base, &plan.token)?;
         let metadata = json!({ "event_type": EVENT, "event_payload": { "key": plan.key } });
+        if let Some(streak) = context.streak.filter(|_| plan.update.is_none()) {
+            let kept = streak.kept::<Kept>().filter(|kept| kept.channel == plan.channel && kept.thread == plan.thread);
+            let text = kept.as_ref().filter(|_| !streak.is_newest).map_or(&plan.text, |kept| &kept.text);
+            plan.text = streak.text(text, LONGEST_TEXT);
+            if let Some(Kept { id, ts, .. }) = kept {
+                let body = json!({ "channel": id, "ts": ts, "text": plan.text, "metadata": metadata });
+                match slack.post("chat.update", &body).await {
+                    Ok(answer) => return outcome(&answer, &id, &plan.channel),
+                    // It was deleted, or is too old to be edited: another one is posted.
+                    Err(failure) if matches!(failure.why().code.as_str(), "not-found" | "forbidden") => {}
+                    Err(failure) => return Err(failure),
+                }
+            }
+        }
         let mut body = json!({ "channel": plan.channel, "text": plan.text, "metadata": metadata });
         let method = match (&plan.update, &plan.thread) {
             (Some(update), _) => {

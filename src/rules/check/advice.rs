@@ -73,6 +73,16 @@ pub fn concurrency(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Keys of `collapse:`.
+pub fn collapse(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "group" => "write `key:`",
+        "on-change" => "write `state:`, with `repeats: drop`",
+        "window" | "for" => "write `quiet:`",
+        _ => return None,
+    })
+}
+
 /// Names of events.
 pub fn event(name: &str) -> Option<&'static str> {
     Some(match name {

@@ -1,6 +1,6 @@
 //! Keys and words of rule files: what the checker takes, and what the schema for editors is made from.
 
-use crate::rules::model::Mode;
+use crate::rules::model::{Mode, Repeats};
 
 /// A rule file.
 pub const FILE: &[&str] = &["version", "vars", "rules", "tests"];
@@ -15,6 +15,7 @@ pub const RULE: &[&str] = &[
     "allow",
     "environment",
     "concurrency",
+    "collapse",
     "timeout",
     "vars",
     "steps",
@@ -38,6 +39,12 @@ pub const ENVIRONMENT: &[&str] = &["name", "url", "sha", "transient"];
 /// `concurrency:`
 pub const CONCURRENCY: &[&str] = &["group", "mode"];
 
+/// `collapse:`
+pub const COLLAPSE: &[&str] = &["key", "state", "repeats", "quiet"];
+
+/// What `repeats:` can be.
+pub const REPEATS: &[(&str, Repeats)] = &[("edit", Repeats::Edit), ("drop", Repeats::Drop)];
+
 /// What `mode:` can be.
 pub const MODES: &[(&str, Mode)] = &[
     ("queue-latest", Mode::QueueLatest),
@@ -46,6 +53,11 @@ pub const MODES: &[(&str, Mode)] = &[
     ("skip", Mode::Skip),
     ("parallel", Mode::Parallel),
 ];
+
+/// The words of `repeats:`.
+pub fn repeats() -> Vec<&'static str> {
+    REPEATS.iter().map(|(word, _)| *word).collect()
+}
 
 /// The words of `mode:`.
 pub fn modes() -> Vec<&'static str> {

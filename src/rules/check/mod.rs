@@ -6,6 +6,7 @@
 mod advice;
 mod call;
 mod cases;
+mod collapse;
 mod file;
 pub mod keys;
 mod names;

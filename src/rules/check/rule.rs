@@ -49,6 +49,7 @@ impl Checker<'_> {
             allow.permission = Some("write".to_owned());
         }
         let concurrency = find("concurrency").and_then(|entry| self.concurrency(&entry.value, &start));
+        let collapse = find("collapse").and_then(|entry| self.collapse(&entry.value, &start));
         let timeout = find("timeout").and_then(|entry| self.duration(&entry.value, "timeout"));
 
         let block = |checker: &mut Self, key: &str, scope: &Scope| {
@@ -59,6 +60,10 @@ impl Checker<'_> {
         let last = block(self, "finally", &scope::finally(&steps.after));
         let environment = find("environment").and_then(|entry| self.environment(&entry.value, &heard, &start, &steps.after));
         let reply = self.reply(find("reply"), entry, &heard, &start, &steps);
+        if let (Some(entry), Some(collapse)) = (find("collapse"), &collapse) {
+            let beside = ["concurrency", "environment", "reply"].into_iter().filter_map(find).collect::<Vec<_>>();
+            self.collapsed(entry, collapse, &beside, steps.steps.iter().chain(&last.steps));
+        }
         let guard =
             Guard { allow_entry: find("allow"), allow: &allow, condition_entry: find("if"), condition: condition.as_ref() };
         self.trust(entry, &heard, &guard, &[&steps, &failed, &last]);
@@ -78,6 +83,7 @@ impl Checker<'_> {
             allow: (allow != Allow::default()).then(|| Box::new(allow)),
             environment: environment.map(Box::new),
             concurrency: concurrency.map(Box::new),
+            collapse: collapse.map(Box::new),
             timeout,
             vars: vars.values,
             steps: steps.steps,
@@ -222,6 +228,7 @@ fn expressions(rule: &Rule) -> Vec<&Expression> {
         [Some(&environment.name), environment.url.as_ref(), environment.sha.as_ref()].into_iter().flatten()
     }));
     templates.extend(rule.concurrency.iter().map(|concurrency| &concurrency.group));
+    templates.extend(rule.collapse.iter().flat_map(|collapse| std::iter::once(&collapse.key).chain(&collapse.state)));
     templates.extend(steps().map(|step: &Step| &step.with));
     templates.extend(rule.reply.iter().flat_map(|reply| std::iter::once(&reply.with).chain(&reply.on_error)));
     let mut all: Vec<&Expression> = templates.into_iter().flat_map(Template::expressions).collect();

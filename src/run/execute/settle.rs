@@ -16,12 +16,22 @@ use crate::run::retry;
 
 impl Execution {
     /// Writes what an attempt came to, and decides about another one.
-    pub(super) async fn settle(&mut self, place: Place, step: &Step, came: Came) -> Result<Turn, LedgerError> {
-        let failure = match came {
-            Came::Done(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: false }).await,
-            Came::Found(outcome) => return self.end(place, step, StepEnd::Succeeded { outcome, found: true }).await,
-            Came::Failed(failure) => failure,
+    pub(super) async fn settle(
+        &mut self,
+        place: Place,
+        step: &Step,
+        came: Came,
+        left: Option<Change>,
+    ) -> Result<Turn, LedgerError> {
+        let (outcome, found) = match came {
+            Came::Done(outcome) => (outcome, false),
+            Came::Found(outcome) => (outcome, true),
+            Came::Failed(failure) => return self.failed(place, step, failure).await,
         };
+        self.end_after(left.into_iter().collect(), place, step, StepEnd::Succeeded { outcome, found }).await
+    }
+
+    async fn failed(&mut self, place: Place, step: &Step, failure: Failure) -> Result<Turn, LedgerError> {
         let (after, mut why) = match failure {
             Failure::Final { why } if self.stop && why.code == STOPPED => {
                 return self.end(place, step, StepEnd::Skipped { why }).await;

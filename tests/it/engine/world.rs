@@ -277,6 +277,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
         allow: None,
         environment: None,
         concurrency: None,
+        collapse: None,
         timeout: None,
         vars: Vec::new(),
         steps,

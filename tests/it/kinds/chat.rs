@@ -12,7 +12,7 @@ use crate::support::chat::{self, Chat, DISCORD, GOOGLE};
 const POST: &str = "discord/post";
 const SAY: &str = "google-chat/post";
 
-async fn chatter(kind: &str, path: &str) -> (Running<Chat>, Actor) {
+pub async fn chatter(kind: &str, path: &str) -> (Running<Chat>, Actor) {
     let chat = chat::start().await;
     let mut actor = Actor::with(None, &[&chat.authority]).await;
     actor.secrets.insert("hook".into(), Secret::new(format!("{}{path}", chat.url)));

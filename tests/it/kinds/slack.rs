@@ -12,7 +12,7 @@ use crate::support::slack::{self, DEPLOYS, Slack, TOKEN};
 const POST: &str = "slack/post";
 const RESPOND: &str = "slack/respond";
 
-async fn workspace() -> (Running<Slack>, Actor) {
+pub async fn workspace() -> (Running<Slack>, Actor) {
     let slack = slack::start().await;
     let mut actor = Actor::with(None, &[&slack.authority]).await;
     let channels = json!(["#deploys", "#private", "#old", "#gone", DEPLOYS]);

@@ -9,7 +9,7 @@ use declic::demo::stand_ins::github::TOKEN;
 use declic::demo::stand_ins::identity::DEFAULT_ACCOUNT;
 use declic::demo::stand_ins::server::Running;
 use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
-use declic_actions::action::{Answer, Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Stop, Why};
+use declic_actions::action::{Answer, Call, Clients, Context, Failure, Intent, Origin, Outcome, Progress, Stop, Streak, Why};
 use declic_actions::github::{GitHub, GitHubSettings};
 use declic_actions::google::{Google, GoogleSettings};
 use declic_actions::http::{Http, HttpSettings};
@@ -105,6 +105,8 @@ pub struct Actor {
     pub waited: Duration,
     /// What a person said.
     pub answer: Option<Answer>,
+    /// What the run tells once.
+    pub streak: Option<Streak>,
     /// Whether the run is still wanted.
     pub stop: Stop,
     pub target: Option<Value>,
@@ -172,6 +174,7 @@ impl Actor {
             stop: Stop::never(),
             waited: Duration::ZERO,
             answer: None,
+            streak: None,
             target: None,
             connection: None,
             origin,
@@ -239,6 +242,7 @@ impl Actor {
             stop: &self.stop,
             waited: self.waited,
             answer: self.answer.as_ref(),
+            streak: self.streak.as_ref(),
         }
     }
 

@@ -34,6 +34,11 @@ impl Chat {
         self.0.lock().unwrap().discord.clone()
     }
 
+    /// Somebody deletes all messages on Discord.
+    pub fn clear(&self) {
+        self.0.lock().unwrap().discord.clear();
+    }
+
     /// Messages in Google Chat, with `requestId`.
     pub fn in_google_chat(&self) -> Vec<Value> {
         self.0.lock().unwrap().google.clone()

@@ -37,6 +37,11 @@ impl Slack {
         self.0.lock().unwrap().messages.iter().cloned().map(Value::Object).collect()
     }
 
+    /// Somebody deletes all messages.
+    pub fn clear(&self) {
+        self.0.lock().unwrap().messages.clear();
+    }
+
     /// What came to the response address.
     pub fn answers(&self) -> Vec<Value> {
         self.0.lock().unwrap().answers.clone()

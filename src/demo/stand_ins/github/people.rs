@@ -21,6 +21,13 @@ impl GitHub {
         lock(&self.state).teams.insert((team.to_owned(), login.to_owned()), pending);
     }
 
+    /// Somebody deletes all comments on issues.
+    pub fn clear_comments(&self, repository: &str) {
+        if let Some(repository) = lock(&self.state).repositories.get_mut(repository) {
+            repository.issue_comments.clear();
+        }
+    }
+
     /// A comment of a person; `edited` is one that was changed since.
     pub fn say(&self, repository: &str, issue: u64, login: &str, body: &str, edited: bool) {
         let mut state = lock(&self.state);
