@@ -255,6 +255,38 @@ impl Why {
     }
 }
 
+/// Everything that is wrong with a call; at least one thing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Faults(Vec<Why>);
+
+impl Faults {
+    /// Each of them, in the order in which they were found.
+    pub fn all(&self) -> &[Why] {
+        &self.0
+    }
+
+    /// The same with those of another one behind them.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self
+    }
+}
+
+impl From<Why> for Faults {
+    fn from(why: Why) -> Self {
+        Self(vec![why])
+    }
+}
+
+/// As one reason, for a step that has to fail with one: the code of the first.
+impl From<Faults> for Why {
+    fn from(faults: Faults) -> Self {
+        let messages: Vec<&str> = faults.0.iter().map(|why| why.message.as_str()).collect();
+        Self::new(faults.0.first().map_or("invalid", |why| &why.code), messages.join("; "))
+    }
+}
+
 /// It did not work. The action decides whether another try can help; only the engine tries again.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Failure {
@@ -305,8 +337,9 @@ pub trait Action: Send + Sync {
     /// The list entry.
     fn spec(&self) -> &'static Spec;
 
-    /// Checks a rendered call and derives what `run` needs. Pure: serves check, explain, test and dry run alike.
-    fn prepare(&self, call: Call) -> Result<Intent, Why>;
+    /// Checks a rendered call and derives what `run` needs, or says everything that is wrong with it. Pure: serves check, explain, test
+    /// and dry run alike.
+    fn prepare(&self, call: Call) -> Result<Intent, Faults>;
 
     /// What the call has to itself while its step is open; of those that name the same, an older delivery never follows a newer one.
     fn exclusive(&self, call: &Call) -> Option<String> {

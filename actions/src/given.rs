@@ -1,10 +1,12 @@
 //! Reads what a call was given. The checker has seen it before, but a plan must not rest on that: what does not fit is a reason.
+//!
+//! What can be read independently of one another is read in one [`all`], so that `declic check` hears of every fault at once.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::action::{Call, Failure, Intent, Why};
+use crate::action::{Call, Failure, Faults, Intent, Why};
 
 /// An object from a call, and what messages call it.
 #[derive(Clone, Copy)]
@@ -20,9 +22,78 @@ pub(crate) fn plan<T: DeserializeOwned>(intent: &Intent) -> Result<T, Failure> {
 }
 
 /// A call with its plan.
-pub(crate) fn intent(call: Call, plan: &impl Serialize, summary: String) -> Result<Intent, Why> {
+pub(crate) fn intent(call: Call, plan: &impl Serialize, summary: String) -> Result<Intent, Faults> {
     let plan = serde_json::to_value(plan).map_err(|error| invalid(error.to_string()))?;
     Ok(Intent { call, plan, summary })
+}
+
+/// Several readings that do not depend on one another.
+pub(crate) trait Readings {
+    /// What they give.
+    type Values;
+
+    /// All values, or all faults.
+    fn all(self) -> Result<Self::Values, Faults>;
+}
+
+/// All values, or the faults of all that failed: `let (channel, text) = all((given.text("channel"), given.text("text")))?;`
+pub(crate) fn all<R: Readings>(readings: R) -> Result<R::Values, Faults> {
+    readings.all()
+}
+
+macro_rules! readings {
+    ($($value:ident $fault:ident $name:ident),+) => {
+        impl<$($value, $fault: Into<Faults>),+> Readings for ($(Result<$value, $fault>,)+) {
+            type Values = ($($value,)+);
+
+            fn all(self) -> Result<Self::Values, Faults> {
+                let ($($name,)+) = self;
+                let mut faults: Option<Faults> = None;
+                $(let $name = kept($name, &mut faults);)+
+                match (faults, $($name),+) {
+                    (None, $(Some($name)),+) => Ok(($($name,)+)),
+                    (faults, ..) => Err(faults.unwrap_or_else(|| invalid("this cannot be read").into())),
+                }
+            }
+        }
+    };
+}
+
+readings!(A AF a, B BF b);
+readings!(A AF a, B BF b, C CF c);
+readings!(A AF a, B BF b, C CF c, D DF d);
+readings!(A AF a, B BF b, C CF c, D DF d, E EF e);
+readings!(A AF a, B BF b, C CF c, D DF d, E EF e, F FF f);
+readings!(A AF a, B BF b, C CF c, D DF d, E EF e, F FF f, G GF g);
+readings!(A AF a, B BF b, C CF c, D DF d, E EF e, F FF f, G GF g, H HF h);
+readings!(A AF a, B BF b, C CF c, D DF d, E EF e, F FF f, G GF g, H HF h, I IF i);
+
+fn kept<T, E: Into<Faults>>(reading: Result<T, E>, faults: &mut Option<Faults>) -> Option<T> {
+    match reading {
+        Ok(value) => Some(value),
+        Err(fault) => {
+            let fault = fault.into();
+            *faults = Some(match faults.take() {
+                Some(before) => before.and(fault),
+                None => fault,
+            });
+            None
+        }
+    }
+}
+
+/// The same for any number of alike readings: the entries of a list or an object.
+pub(crate) fn every<T, E: Into<Faults>, C: FromIterator<T>>(
+    readings: impl IntoIterator<Item = Result<T, E>>,
+) -> Result<C, Faults> {
+    let mut faults = None;
+    let values: Vec<T> = readings.into_iter().filter_map(|reading| kept(reading, &mut faults)).collect();
+    faults.map_or_else(|| Ok(values.into_iter().collect()), Err)
+}
+
+/// A reading that gives nothing and can be refused.
+pub(crate) fn refuse_if(refused: bool, why: impl FnOnce() -> Why) -> Result<(), Why> {
+    if refused { Err(why()) } else { Ok(()) }
 }
 
 /// The parameters of a call.
@@ -85,6 +156,7 @@ impl<'a> Given<'a> {
     /// A whole number within bounds.
     pub(crate) fn int_within(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Why> {
         match self.optional_int(name)? {
+            Some(number) if number < least && most == i64::MAX => Err(self.fault(name, &format!("at least {least}"))),
             Some(number) if !(least..=most).contains(&number) => Err(self.fault(name, &format!("between {least} and {most}"))),
             number => Ok(number),
         }

@@ -313,7 +313,7 @@ impl Execution {
         let origin = reading::origin(&self.run, &self.event, &label(step), place, &self.trace, self.shared.public_url.as_deref());
         let key = call_key(&self.run, place, self.record(place));
         let call = reading::call(step, key, &environment, &self.shared.offer, origin)?;
-        action.prepare(call).map(Some)
+        Ok(Some(action.prepare(call)?))
     }
 
     fn out_of_time(&self, place: Place) -> Option<Why> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::Why;
+use crate::action::{Faults, Why};
 use crate::cloud_run::Target;
-use crate::given::{Given, invalid};
+use crate::given::{Given, every, invalid};
 use crate::http::shown;
 
 /// What the API itself sets.
@@ -24,9 +24,8 @@ pub(crate) enum Setting {
 pub(crate) type Settings = BTreeMap<String, Setting>;
 
 /// `with.env`: every name must be among the target's `env`, every secret among its `secrets`.
-pub(crate) fn read(given: &Given<'_>, target: &Target) -> Result<Settings, Why> {
-    let mut settings = Settings::new();
-    for (name, value) in given.optional_object("env")?.into_iter().flatten() {
+pub(crate) fn read(given: &Given<'_>, target: &Target) -> Result<Settings, Faults> {
+    let variable = |(name, value): (&String, &Value)| {
         if !target.env.contains(name) {
             let message = format!("the target does not allow the variable `{}`; list it under `env` of the target", shown(name));
             return Err(Why::new("not-allowed", message));
@@ -34,9 +33,9 @@ pub(crate) fn read(given: &Given<'_>, target: &Target) -> Result<Settings, Why> 
         if RESERVED.contains(&name.as_str()) || name.starts_with("X_GOOGLE_") || !is_name(name) {
             return Err(invalid(format!("`{}` cannot be set: it is no name of a variable, or Cloud Run's own", shown(name))));
         }
-        settings.insert(name.clone(), setting(name, value, target)?);
-    }
-    Ok(settings)
+        Ok((name.clone(), setting(name, value, target)?))
+    };
+    every(given.optional_object("env")?.into_iter().flatten().map(variable))
 }
 
 fn is_name(name: &str) -> bool {

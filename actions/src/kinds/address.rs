@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::action::Why;
-use crate::given::invalid;
+use crate::action::{Faults, Why};
+use crate::given::{all, every, invalid};
 
 /// Headers that belong to the connection, to the client or to the operator.
 const RESERVED: &[&str] = &[
@@ -33,7 +33,16 @@ pub(super) fn base(text: &str) -> Result<Url, Why> {
 }
 
 /// The address of a path below `base`, with its query.
-pub(super) fn below(base: &Url, path: &str, query: Option<&Map<String, Value>>) -> Result<Url, Why> {
+pub(super) fn below(base: &Url, path: &str, query: Option<&Map<String, Value>>) -> Result<Url, Faults> {
+    let (mut url, pairs) =
+        all((path_below(base, path), every(query.into_iter().flatten().map(|(name, value)| pairs(name, value)))))?;
+    for (name, text) in Vec::<Vec<(&str, String)>>::into_iter(pairs).flatten() {
+        url.query_pairs_mut().append_pair(name, &text);
+    }
+    Ok(url)
+}
+
+fn path_below(base: &Url, path: &str) -> Result<Url, Why> {
     let fault = |what: &str| Err(invalid(format!("`with.path` {what}")));
     if path.contains(['?', '#']) {
         return fault("must not hold `?` or `#`; give the parameters in `query`");
@@ -52,16 +61,15 @@ pub(super) fn below(base: &Url, path: &str, query: Option<&Map<String, Value>>) 
     if url.origin() != base.origin() || !url.path().starts_with(&format!("{root}/")) {
         return fault("leaves the connection's base-url");
     }
-    for (name, value) in query.into_iter().flatten() {
-        for value in value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice) {
-            if let Some(text) =
-                plain(value).map_err(|()| invalid(format!("`with.query.{name}` must be text, a number or a list of those")))?
-            {
-                url.query_pairs_mut().append_pair(name, &text);
-            }
-        }
-    }
     Ok(url)
+}
+
+/// A parameter of the query, once for each value.
+fn pairs<'a>(name: &'a str, value: &Value) -> Result<Vec<(&'a str, String)>, Why> {
+    let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let texts = values.iter().map(plain).collect::<Result<Vec<_>, ()>>();
+    let texts = texts.map_err(|()| invalid(format!("`with.query.{name}` must be text, a number or a list of those")))?;
+    Ok(texts.into_iter().flatten().map(|text| (name, text)).collect())
 }
 
 /// Would this segment, decoded once or twice by somebody on the way, mean another folder?
@@ -91,23 +99,23 @@ fn decoded(text: &str) -> String {
 }
 
 /// The rule's headers, in lower case.
-pub(super) fn headers(given: Option<&Map<String, Value>>) -> Result<Vec<(String, String)>, Why> {
-    let mut headers = Vec::new();
-    for (name, value) in given.into_iter().flatten() {
-        let place = format!("`with.headers.{}`", crate::http::shown(name));
-        let lower = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| invalid(format!("{place} is not a name that a header can have")))?;
-        if RESERVED.contains(&lower.as_str()) {
-            return Err(invalid(format!("{place} cannot be set by a rule; credentials belong to the connection or to `token`")));
-        }
-        let text = plain(value).map_err(|()| invalid(format!("{place} must be text or a number")))?;
-        if let Some(text) = text {
-            HeaderValue::from_str(&text)
-                .map_err(|_| invalid(format!("{place} holds a line break or another character that headers cannot hold")))?;
-            headers.push((lower.as_str().to_owned(), text));
-        }
+pub(super) fn headers(given: Option<&Map<String, Value>>) -> Result<Vec<(String, String)>, Faults> {
+    let headers: Vec<Option<(String, String)>> = every(given.into_iter().flatten().map(|(name, value)| header(name, value)))?;
+    Ok(headers.into_iter().flatten().collect())
+}
+
+/// `None` for one whose value is missing.
+fn header(name: &str, value: &Value) -> Result<Option<(String, String)>, Why> {
+    let place = format!("`with.headers.{}`", crate::http::shown(name));
+    let lower =
+        HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid(format!("{place} is not a name that a header can have")))?;
+    if RESERVED.contains(&lower.as_str()) {
+        return Err(invalid(format!("{place} cannot be set by a rule; credentials belong to the connection or to `token`")));
     }
-    Ok(headers)
+    let Some(text) = plain(value).map_err(|()| invalid(format!("{place} must be text or a number")))? else { return Ok(None) };
+    HeaderValue::from_str(&text)
+        .map_err(|_| invalid(format!("{place} holds a line break or another character that headers cannot hold")))?;
+    Ok(Some((lower.as_str().to_owned(), text)))
 }
 
 fn plain(value: &Value) -> Result<Option<String>, ()> {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Call, Class, Clients, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Clients, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{Method, Request, shown};
 use crate::kinds::google;
 
@@ -53,24 +53,27 @@ impl Action for BigqueryInsert {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "bigquery")?;
-        let table = google::segment(&given, "table")?;
-        google::allowed(&connection, "tables", &table)?;
-        let row = given.optional_object("row")?.filter(|row| !row.is_empty());
-        let row = row.cloned().ok_or_else(|| invalid("`with.row` has no columns"))?;
+        let row = given
+            .optional_object("row")
+            .and_then(|row| row.filter(|row| !row.is_empty()).cloned().ok_or_else(|| invalid("`with.row` has no columns")));
+        let (table, row, project, dataset, account) = all((
+            google::listed(&given, "table", &connection, "tables"),
+            row,
+            google::segment(&connection, "project"),
+            google::segment(&connection, "dataset"),
+            google::act_as(&connection),
+        ))?;
         let insert_id = given.value("insert-id").map(google::text_of).filter(|id| !id.is_empty());
         let insert_id = match insert_id.unwrap_or_else(|| call.key.clone()) {
             long if long.len() > LONGEST_ID => hex::encode(Sha256::digest(long.as_bytes())),
             short => short,
         };
-        let project = google::segment(&connection, "project")?;
-        let dataset = google::segment(&connection, "dataset")?;
         let summary = format!("insert a row into {project}.{dataset}.{table}");
         let table = format!("projects/{project}/datasets/{dataset}/tables/{table}");
-        let plan = Plan { account: google::act_as(&connection)?, table, insert_id, row };
-        given::intent(call, &plan, summary)
+        given::intent(call, &Plan { account, table, insert_id, row }, summary)
     }
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::cloud_run::{self, Api, Ended, Target, traffic};
 use crate::given;
 
@@ -40,7 +40,7 @@ impl Action for CloudRunRemoveTag {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let target = Target::read(&call)?;
         let tag = given::params(&call).text("tag")?.to_owned();
         cloud_run::check_tag(&tag, &target.service)?;

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::cloud_run::traffic::{self, Share};
 use crate::cloud_run::{self, Aim, Api, PREVIEW, PURPOSE, Readiness, Shift, Target, readiness, short, text};
-use crate::given::{self, invalid};
+use crate::given::{self, all, invalid, refuse_if};
 
 /// The action.
 pub struct CloudRunRollback;
@@ -49,12 +49,12 @@ impl Action for CloudRunRollback {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let target = Target::read(&call)?;
-        if target.tags_only {
-            return Err(invalid("the target is for previews (`tags-only`): its traffic is not moved"));
-        }
-        let to = given::params(&call).optional_text("to")?.map(cloud_run::revision_name).transpose()?;
+        let (_, to) = all((
+            refuse_if(target.tags_only, || invalid("the target is for previews (`tags-only`): its traffic is not moved")),
+            given::params(&call).optional_text("to").and_then(|to| to.map(cloud_run::revision_name).transpose()),
+        ))?;
         let summary = format!("roll {} back to {}", target.name(), to.as_deref().unwrap_or("the revision before"));
         given::intent(call, &Plan { target, to }, summary)
     }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, STOPPED, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, STOPPED, Spec, Why};
 use crate::cloud_run::{Api, Target, env, pause, short, text};
-use crate::given::{self, invalid};
+use crate::given::{self, all, every, invalid, refuse_if};
 use crate::http::{HttpError, shown};
 
 /// Cloud Run's own limits.
@@ -78,27 +78,31 @@ impl Action for CloudRunRunJob {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let target = Target::read_job(&call)?;
-        for (field, word) in [("args", "args"), ("tasks", "tasks"), ("task-timeout", "timeout")] {
-            if given.value(field).is_some() && !target.overrides.iter().any(|allowed| allowed == word) {
-                let message = format!("the target does not allow `{field}`; add `{word}` to its `overrides`");
-                return Err(Why::new("not-allowed", message));
-            }
-        }
-        let task_timeout = given.duration("task-timeout")?;
-        if task_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > LONGEST_TASK) {
-            return Err(invalid("`with.task-timeout` is more than nothing and at most 7d"));
-        }
+        let overrides = [("args", "args"), ("tasks", "tasks"), ("task-timeout", "timeout")].map(|(field, word)| {
+            let refused = given.value(field).is_some() && !target.overrides.iter().any(|allowed| allowed == word);
+            let message = || format!("the target does not allow `{field}`; add `{word}` to its `overrides`");
+            refuse_if(refused, || Why::new("not-allowed", message()))
+        });
+        let (_, args, env, container, tasks, task_timeout, wait) = all((
+            every::<(), _, ()>(overrides),
+            given.optional_texts("args"),
+            env::read(&given, &target),
+            given.optional_text("container"),
+            given.int_within("tasks", 1, MOST_TASKS),
+            task_timeout(&given),
+            given.optional_flag("wait"),
+        ))?;
         let plan = Plan {
             key: call.key.clone(),
-            args: given.optional_texts("args")?.map(|args| args.into_iter().map(str::to_owned).collect()),
-            env: env::read(&given, &target)?,
-            container: given.optional_text("container")?.or(target.container.as_deref()).map(str::to_owned),
-            tasks: given.int_within("tasks", 1, MOST_TASKS)?,
+            args: args.map(|args| args.into_iter().map(str::to_owned).collect()),
+            env,
+            container: container.or(target.container.as_deref()).map(str::to_owned),
+            tasks,
             task_timeout,
-            wait: given.optional_flag("wait")?.unwrap_or(true),
+            wait: wait.unwrap_or(true),
             target,
         };
         let summary = format!("run {}", plan.target.name());
@@ -318,4 +322,10 @@ fn outcome(execution: &str, shown: &Value) -> Outcome {
     let url = Some(log.to_owned()).filter(|log| !log.is_empty());
     let state = if text(shown, "completionTime").is_empty() { "is running" } else { "is done" };
     Outcome { outputs, summary: format!("{execution} {state}"), url }
+}
+
+fn task_timeout(given: &given::Given<'_>) -> Result<Option<Duration>, Why> {
+    let timeout = given.duration("task-timeout")?;
+    let fits = timeout.is_none_or(|timeout| !timeout.is_zero() && timeout <= LONGEST_TASK);
+    if fits { Ok(timeout) } else { Err(invalid("`with.task-timeout` is more than nothing and at most 7d")) }
 }

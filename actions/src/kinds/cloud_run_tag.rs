@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::cloud_run::{self, Api, Ended, Target, traffic};
-use crate::given;
+use crate::given::{self, all};
 
 /// The action.
 pub struct CloudRunTag;
@@ -45,12 +45,11 @@ impl Action for CloudRunTag {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let target = Target::read(&call)?;
-        let revision = cloud_run::revision_name(given.text("revision")?)?;
-        let tag = given.text("tag")?.to_owned();
-        cloud_run::check_tag(&tag, &target.service)?;
+        let tag = given.text("tag").and_then(|tag| cloud_run::check_tag(tag, &target.service).map(|()| tag.to_owned()));
+        let (revision, tag) = all((given.text("revision").and_then(cloud_run::revision_name), tag))?;
         let summary = format!("tag {revision} of {} as {tag}", target.name());
         given::intent(call, &Plan { target, revision, tag }, summary)
     }

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::cloud_run::{self, Aim, Api, Shift, Target, traffic};
-use crate::given::{self, invalid};
+use crate::given::{self, all, invalid, refuse_if};
 
 /// The action.
 pub struct CloudRunTraffic;
@@ -42,14 +42,15 @@ impl Action for CloudRunTraffic {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let target = Target::read(&call)?;
-        if target.tags_only {
-            return Err(invalid("the target is for previews (`tags-only`): its traffic is not moved"));
-        }
-        let revision = cloud_run::revision_name(given.text("revision")?)?;
-        let percent = given.int_within("percent", 0, 100)?.ok_or_else(|| invalid("`with.percent` is missing"))?;
+        let percent = given.int_within("percent", 0, 100);
+        let (_, revision, percent) = all((
+            refuse_if(target.tags_only, || invalid("the target is for previews (`tags-only`): its traffic is not moved")),
+            given.text("revision").and_then(cloud_run::revision_name),
+            percent.and_then(|percent| percent.ok_or_else(|| invalid("`with.percent` is missing"))),
+        ))?;
         let summary = format!("send {percent} % of {} to {revision}", target.name());
         given::intent(call, &Plan { target, revision, percent }, summary)
     }

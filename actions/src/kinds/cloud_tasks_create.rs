@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request, shown_url};
 use crate::kinds::{address, google};
 
@@ -71,34 +71,26 @@ impl Action for CloudTasksCreate {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "cloud-tasks")?;
-        let queue = google::segment(&given, "queue")?;
-        google::allowed(&connection, "queues", &queue)?;
-        let url = address::below(&address::base(connection.text("base-url")?)?, given.text("path")?, None)?;
-        let request = request(&given, &connection, &url)?;
-        let (delay, at) = (given.duration("delay")?, given.optional_text("at")?);
-        if delay.is_some() && at.is_some() {
-            return Err(invalid("a task has a `delay` or a time under `at`, not both"));
-        }
-        if delay.is_some_and(|delay| delay > LONGEST_DELAY) {
-            return Err(invalid("`with.delay` is at most 30d"));
-        }
-        if at.is_some_and(|at| chrono::DateTime::parse_from_rfc3339(at).is_err()) {
-            return Err(invalid("`with.at` is a time such as 2026-11-24T06:00:00Z"));
-        }
-        let deadline = given.duration("deadline")?;
-        if deadline.is_some_and(|deadline| !(SHORTEST_DISPATCH..=LONGEST_DISPATCH).contains(&deadline)) {
-            return Err(invalid("`with.deadline` is between 15s and 30m"));
-        }
-        let (project, location) = (google::segment(&connection, "project")?, google::segment(&connection, "location")?);
+        let url = all((connection.text("base-url").and_then(address::base), given.text("path")));
+        let url = url.and_then(|(base, path)| address::below(&base, path, None));
+        let (queue, project, location, account, (delay, at), deadline, (url, request)) = all((
+            google::listed(&given, "queue", &connection, "queues"),
+            google::segment(&connection, "project"),
+            google::segment(&connection, "location"),
+            google::act_as(&connection),
+            due(&given),
+            deadline(&given),
+            url.and_then(|url| request(&given, &connection, &url).map(|request| (url, request))),
+        ))?;
         let queue = format!("projects/{project}/locations/{location}/queues/{queue}");
         let same = given.value("name").map(google::text_of).filter(|name| !name.is_empty()).unwrap_or_else(|| call.key.clone());
         // Hashed: names that begin alike make Cloud Tasks slow, and a name from outside may hold anything.
         let hash = hex::encode(Sha256::digest(same.as_bytes()));
         let plan = Plan {
-            account: google::act_as(&connection)?,
+            account,
             name: format!("{queue}/tasks/{}-declic", hash.get(..32).unwrap_or(&hash)),
             queue,
             request,
@@ -155,20 +147,52 @@ fn exists(error: &HttpError) -> bool {
 }
 
 /// The task's `httpRequest`.
-fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url) -> Result<Value, Why> {
-    let method = given.one_of("method", METHODS)?.unwrap_or("POST");
-    let mut headers: serde_json::Map<String, Value> =
-        address::headers(given.optional_object("headers")?)?.into_iter().map(|(name, value)| (name, value.into())).collect();
+/// Either, but not both.
+fn due<'a>(given: &given::Given<'a>) -> Result<(Option<Duration>, Option<&'a str>), Faults> {
+    let (delay, at) = all((delay(given), at(given)))?;
+    if delay.is_some() && at.is_some() {
+        return Err(invalid("a task has a `delay` or a time under `at`, not both").into());
+    }
+    Ok((delay, at))
+}
+
+fn delay(given: &given::Given<'_>) -> Result<Option<Duration>, Why> {
+    let delay = given.duration("delay")?;
+    let fits = delay.is_none_or(|delay| delay <= LONGEST_DELAY);
+    if fits { Ok(delay) } else { Err(invalid("`with.delay` is at most 30d")) }
+}
+
+fn at<'a>(given: &given::Given<'a>) -> Result<Option<&'a str>, Why> {
+    let at = given.optional_text("at")?;
+    let fits = at.is_none_or(|at| chrono::DateTime::parse_from_rfc3339(at).is_ok());
+    if fits { Ok(at) } else { Err(invalid("`with.at` is a time such as 2026-11-24T06:00:00Z")) }
+}
+
+fn deadline(given: &given::Given<'_>) -> Result<Option<Duration>, Why> {
+    let deadline = given.duration("deadline")?;
+    let fits = deadline.is_none_or(|deadline| (SHORTEST_DISPATCH..=LONGEST_DISPATCH).contains(&deadline));
+    if fits { Ok(deadline) } else { Err(invalid("`with.deadline` is between 15s and 30m")) }
+}
+
+fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url) -> Result<Value, Faults> {
+    let headers = given.optional_object("headers").map_err(Faults::from).and_then(address::headers);
+    let (method, headers, account, audience) = all((
+        given.one_of("method", METHODS),
+        headers,
+        connection.optional_text("oidc-account").and_then(|email| email.map(crate::cloud_run::account).transpose()),
+        connection.optional_text("audience"),
+    ))?;
+    let method = method.unwrap_or("POST");
+    let mut headers: serde_json::Map<String, Value> = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
     let mut request = json!({ "url": url.as_str(), "httpMethod": method });
     if let Some(body) = given.value("body") {
         if matches!(method, "GET" | "DELETE") {
-            return Err(invalid(format!("a {method} request of a task has no `body`")));
+            return Err(invalid(format!("a {method} request of a task has no `body`")).into());
         }
         let body = body.to_string();
         if body.len() > LARGEST_BODY {
-            return Err(invalid(format!(
-                "`with.body` is longer than {LARGEST_BODY} bytes; store it, and send a reference to it"
-            )));
+            let message = format!("`with.body` is longer than {LARGEST_BODY} bytes; store it, and send a reference to it");
+            return Err(invalid(message).into());
         }
         headers.entry("content-type").or_insert_with(|| "application/json".into());
         request["body"] = STANDARD.encode(body).into();
@@ -176,9 +200,9 @@ fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url) -
     if !headers.is_empty() {
         request["headers"] = Value::Object(headers);
     }
-    if let Some(account) = connection.optional_text("oidc-account")?.map(crate::cloud_run::account).transpose()? {
+    if let Some(account) = account {
         let mut token = json!({ "serviceAccountEmail": account });
-        if let Some(audience) = connection.optional_text("audience")? {
+        if let Some(audience) = audience {
             token["audience"] = audience.into();
         }
         request["oidcToken"] = token;

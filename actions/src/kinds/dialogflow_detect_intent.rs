@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given;
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all};
 use crate::kinds::dialogflow::{self, Input, Question};
 use crate::kinds::google;
 
@@ -37,12 +37,13 @@ impl Action for DialogflowDetectIntent {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let query = given.value("query").map(google::text_of).filter(|query| !query.is_empty());
-        let query = query.ok_or_else(|| given::invalid("`with.query` is empty"))?;
+        let query = query.ok_or_else(|| given::invalid("`with.query` is empty"));
+        let (query, session) = all((query, given.text("session")))?;
         let question = Question::read(&call, &Input::Text(query))?;
-        let summary = format!("ask the agent in the session {}", given.text("session")?);
+        let summary = format!("ask the agent in the session {session}");
         given::intent(call, &question, summary)
     }
 

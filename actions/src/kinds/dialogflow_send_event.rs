@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given;
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all};
 use crate::kinds::dialogflow::{self, Input, Question, event_name};
 
 /// The action.
@@ -36,8 +36,10 @@ impl Action for DialogflowSendEvent {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
-        let event = event_name(&given::params(&call))?.to_owned();
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
+        let given = given::params(&call);
+        let (event, _) = all((event_name(&given), given.text("session")))?;
+        let event = event.to_owned();
         let question = Question::read(&call, &Input::Event(&event))?;
         given::intent(call, &question, format!("send the event {event} to the agent"))
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request};
 use crate::kinds::auth::secret;
 use crate::kinds::github::cut;
@@ -59,7 +59,7 @@ impl Action for DiscordPost {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "discord")?;
         let id = |name: &str| -> Result<Option<String>, Why> {
@@ -67,16 +67,23 @@ impl Action for DiscordPost {
             let fits = id.len() <= 20 && id.bytes().all(|byte| byte.is_ascii_digit());
             if fits { Ok(Some(id.to_owned())) } else { Err(invalid(format!("`with.{name}` is a number that Discord gave"))) }
         };
-        let plan = Plan {
-            webhook: connection.text("webhook")?.to_owned(),
-            text: cut(given.text("text")?, LONGEST_TEXT),
-            thread: id("thread")?,
-            thread_name: given.optional_text("thread-name")?.map(|name| cut(name, LONGEST_NAME)),
-            update: id("update")?,
-        };
-        if plan.thread_name.is_some() && (plan.thread.is_some() || plan.update.is_some()) {
-            return Err(invalid("`with.thread-name` makes a thread, so it does not go with `thread` or `update`"));
+        let (webhook, text, thread, thread_name, update) = all((
+            connection.text("webhook"),
+            given.text("text"),
+            id("thread"),
+            given.optional_text("thread-name"),
+            id("update"),
+        ))?;
+        if thread_name.is_some() && (thread.is_some() || update.is_some()) {
+            return Err(invalid("`with.thread-name` makes a thread, so it does not go with `thread` or `update`").into());
         }
+        let plan = Plan {
+            webhook: webhook.to_owned(),
+            text: cut(text, LONGEST_TEXT),
+            thread,
+            thread_name: thread_name.map(|name| cut(name, LONGEST_NAME)),
+            update,
+        };
         let summary = if plan.update.is_some() { "edit a message on Discord" } else { "post on Discord" };
         given::intent(call, &plan, summary.to_owned())
     }

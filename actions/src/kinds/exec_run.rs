@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, STOPPED, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, STOPPED, Spec, Why};
+use crate::given::{self, all, every, invalid, refuse_if};
 use crate::http::shown;
 use crate::kinds::auth::secret;
 use crate::secret::Secret;
@@ -75,40 +75,32 @@ impl Action for ExecRun {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "command")?;
-        let program = connection.text("program")?;
-        if !program.starts_with('/') || program.contains('\0') {
-            return Err(invalid("`connection.program` is an absolute path: nothing is looked for"));
-        }
-        let own = connection.optional_texts("arguments")?.unwrap_or_default();
-        let more = given.optional_texts("arguments")?.unwrap_or_default();
-        let allowed = connection.int_within("more-arguments", 0, 100)?.unwrap_or(0);
-        if more.len() as i64 > allowed {
-            let message = format!("the operator allows {allowed} arguments for this command, not {}", more.len());
-            return Err(Why::new("not-allowed", message));
-        }
-        for argument in &more {
-            checked(argument, connection.flag("options")?)?;
-        }
         let stdin = match given.value("stdin") {
             None => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(value) => Some(value.to_string()),
         };
-        if stdin.as_ref().is_some_and(|stdin| stdin.len() > MOST_STDIN) {
-            return Err(invalid(format!("`with.stdin` is longer than {MOST_STDIN} bytes")));
-        }
-        let kept = connection.int_within("output", 0, MOST_KEPT)?.unwrap_or(KEPT);
+        let long = stdin.as_ref().is_some_and(|stdin| stdin.len() > MOST_STDIN);
+        let (program, arguments, _, kept, environment, secrets, folder) = all((
+            program(&connection),
+            arguments(&given, &connection),
+            refuse_if(long, || invalid(format!("`with.stdin` is longer than {MOST_STDIN} bytes"))),
+            connection.int_within("output", 0, MOST_KEPT),
+            variables(&connection, "environment"),
+            variables(&connection, "secrets"),
+            connection.optional_text("folder"),
+        ))?;
         let plan = Plan {
             program: program.to_owned(),
-            arguments: own.into_iter().chain(more).map(str::to_owned).collect(),
-            environment: variables(&connection, "environment")?,
-            secrets: variables(&connection, "secrets")?,
-            folder: connection.optional_text("folder")?.unwrap_or("/").to_owned(),
+            arguments,
+            environment,
+            secrets,
+            folder: folder.unwrap_or("/").to_owned(),
             stdin,
-            kept: usize::try_from(kept).unwrap_or_default(),
+            kept: usize::try_from(kept.unwrap_or(KEPT)).unwrap_or_default(),
         };
         let words: Vec<String> = plan.arguments.iter().map(|argument| format!("{:?}", shown(argument))).collect();
         let summary = format!("run {} {}", plan.program, words.join(" ")).trim_end().to_owned();
@@ -164,6 +156,29 @@ impl Action for ExecRun {
 }
 
 /// An argument of a rule. One that begins with a dash would be an option, and so could be an outsider's word.
+fn program<'a>(connection: &given::Given<'a>) -> Result<&'a str, Why> {
+    let program = connection.text("program")?;
+    let fits = program.starts_with('/') && !program.contains('\0');
+    if fits { Ok(program) } else { Err(invalid("`connection.program` is an absolute path: nothing is looked for")) }
+}
+
+/// The operator's, and behind them those of the rule.
+fn arguments(given: &given::Given<'_>, connection: &given::Given<'_>) -> Result<Vec<String>, Faults> {
+    let (own, more, allowed, options) = all((
+        connection.optional_texts("arguments"),
+        given.optional_texts("arguments"),
+        connection.int_within("more-arguments", 0, 100),
+        connection.flag("options"),
+    ))?;
+    let (more, allowed) = (more.unwrap_or_default(), allowed.unwrap_or(0));
+    let message = || format!("the operator allows {allowed} arguments for this command, not {}", more.len());
+    all((
+        refuse_if(more.len() as i64 > allowed, || Why::new("not-allowed", message())),
+        every::<(), _, ()>(more.iter().map(|argument| checked(argument, options))),
+    ))?;
+    Ok(own.unwrap_or_default().into_iter().chain(more).map(str::to_owned).collect())
+}
+
 fn checked(argument: &str, options: bool) -> Result<(), Why> {
     if argument.contains('\0') || argument.len() > LONGEST_ARGUMENT {
         return Err(invalid(format!("an argument has no NUL and at most {LONGEST_ARGUMENT} bytes")));
@@ -175,7 +190,7 @@ fn checked(argument: &str, options: bool) -> Result<(), Why> {
     Ok(())
 }
 
-fn variables(connection: &given::Given<'_>, name: &str) -> Result<BTreeMap<String, String>, Why> {
+fn variables(connection: &given::Given<'_>, name: &str) -> Result<BTreeMap<String, String>, Faults> {
     let pair = |(variable, value): (&String, &Value)| {
         let fits = !variable.is_empty() && variable.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let value = value.as_str().filter(|value| fits && !value.contains('\0'));
@@ -183,7 +198,7 @@ fn variables(connection: &given::Given<'_>, name: &str) -> Result<BTreeMap<Strin
             .map(|value| (variable.clone(), value.to_owned()))
             .ok_or_else(|| invalid(format!("`connection.{name}` maps names of variables to text")))
     };
-    connection.optional_object(name)?.into_iter().flatten().map(pair).collect()
+    every(connection.optional_object(name)?.into_iter().flatten().map(pair))
 }
 
 /// Output that repeats a secret is journaled without it.

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, every, invalid};
 use crate::http::{HttpError, Method, Request};
 use crate::kinds::google;
 
@@ -52,29 +52,31 @@ impl Action for FcmSend {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "fcm")?;
-        let (to, receiver) = match (given.optional_text("topic")?, given.optional_text("token")?) {
-            (Some(topic), None) if is_topic(topic) => (("topic", topic), format!("the topic {topic}")),
-            (Some(_), None) => return Err(invalid("`with.topic` has letters, digits and `-_.~%` only")),
-            (None, Some(token)) if !token.is_empty() => (("token", token), "a device".to_owned()),
-            _ => return Err(invalid("a message goes to a `topic` or to a `token`, and only to one of them")),
-        };
-        let data = data(&given, &call.key)?;
-        let notification = json!({ "title": given.text("title")?, "body": given.text("body")? });
+        let ((field, to, receiver), data, title, body, priority, account, project) = all((
+            receiver(&given),
+            data(&given, &call.key),
+            given.text("title"),
+            given.text("body"),
+            given.one_of("priority", &["normal", "high"]),
+            google::act_as(&connection),
+            google::segment(&connection, "project"),
+        ))?;
+        let notification = json!({ "title": title, "body": body });
         let size = notification.to_string().len() + data.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         if size > LARGEST {
-            return Err(invalid(format!("the message has {size} bytes, and FCM takes {LARGEST}; shorten `body` or `data`")));
+            let message = format!("the message has {size} bytes, and FCM takes {LARGEST}; shorten `body` or `data`");
+            return Err(invalid(message).into());
         }
-        let mut message = json!({ to.0: to.1, "notification": notification, "data": data });
-        if let (Some(priority), Some(message)) = (given.one_of("priority", &["normal", "high"])?, message.as_object_mut()) {
+        let mut message = json!({ field: to, "notification": notification, "data": data });
+        if let (Some(priority), Some(message)) = (priority, message.as_object_mut()) {
             message.insert("android".into(), json!({ "priority": priority.to_ascii_uppercase() }));
             let apns = if priority == "high" { "10" } else { "5" };
             message.insert("apns".into(), json!({ "headers": { "apns-priority": apns } }));
         }
-        let plan = Plan { account: google::act_as(&connection)?, project: google::segment(&connection, "project")?, message };
-        given::intent(call, &plan, format!("push a message to {receiver}"))
+        given::intent(call, &Plan { account, project, message }, format!("push a message to {receiver}"))
     }
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
@@ -93,15 +95,26 @@ fn is_topic(topic: &str) -> bool {
     !topic.is_empty() && topic.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~%".contains(&byte))
 }
 
-fn data(given: &given::Given<'_>, key: &str) -> Result<BTreeMap<String, String>, Why> {
-    let mut data = BTreeMap::from([("declic_key".to_owned(), key.to_owned())]);
-    for (name, value) in given.optional_object("data")?.into_iter().flatten() {
+/// The field that names the receiver, the receiver, and it in words.
+fn receiver<'a>(given: &given::Given<'a>) -> Result<(&'static str, &'a str, String), Why> {
+    match (given.optional_text("topic")?, given.optional_text("token")?) {
+        (Some(topic), None) if is_topic(topic) => Ok(("topic", topic, format!("the topic {topic}"))),
+        (Some(_), None) => Err(invalid("`with.topic` has letters, digits and `-_.~%` only")),
+        (None, Some(token)) if !token.is_empty() => Ok(("token", token, "a device".to_owned())),
+        _ => Err(invalid("a message goes to a `topic` or to a `token`, and only to one of them")),
+    }
+}
+
+fn data(given: &given::Given<'_>, key: &str) -> Result<BTreeMap<String, String>, Faults> {
+    let entry = |(name, value): (&String, &Value)| {
         let reserved = matches!(name.as_str(), "from" | "message_type") || name.starts_with("google") || name.starts_with("gcm");
         if reserved {
             return Err(invalid(format!("FCM keeps the name `{}` in `data` for itself", crate::http::shown(name))));
         }
-        data.insert(name.clone(), google::text_of(value));
-    }
+        Ok((name.clone(), google::text_of(value)))
+    };
+    let mut data: BTreeMap<String, String> = every(given.optional_object("data")?.into_iter().flatten().map(entry))?;
+    data.insert("declic_key".to_owned(), key.to_owned());
     Ok(data)
 }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, Given, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, Given, all, every, invalid};
 use crate::http::shown;
 use crate::kinds::github;
 
@@ -132,30 +132,33 @@ impl Action for GithubCheckRun {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let name = given.text("name")?.to_owned();
-        let conclusion = given.one_of("conclusion", CONCLUSIONS)?;
-        let status = given.one_of("status", &["queued", "in_progress", "completed"])?;
-        let status = match (status, conclusion) {
-            (Some(status @ ("queued" | "in_progress")), None) => status,
-            (Some("completed") | None, Some(_)) => "completed",
-            (None, None) => "in_progress",
-            _ => return Err(invalid("`with.conclusion` belongs to the status `completed`, and to no other")),
-        };
+        let run_url = call.origin.run_url.as_deref();
+        let (repository, sha, name, (status, conclusion), title, summary, text, details_url, annotations) = all((
+            github::repository(&call),
+            github::sha(&call),
+            given.text("name"),
+            status(&given),
+            given.optional_text("title"),
+            given.optional_text("summary"),
+            given.optional_text("text"),
+            given.optional_text("details-url").and_then(|url| github::address("details-url", url.or(run_url))),
+            annotations(&given),
+        ))?;
+        let name = name.to_owned();
         let own = hex::encode(Sha256::digest(name.as_bytes()));
-        let text = |field: &str| Ok::<_, Why>(given.optional_text(field)?.map(|text| github::cut(text, LONGEST_TEXT)));
         let plan = Plan {
-            repository: github::repository(&call)?,
-            sha: github::sha(&call)?,
+            repository,
+            sha,
             external_id: format!("declic:{}:{}", call.origin.run, own.get(..12).unwrap_or(&own)),
             status: status.to_owned(),
             conclusion: conclusion.map(str::to_owned),
-            title: github::cut(given.optional_text("title")?.unwrap_or(&name), LONGEST_TITLE),
-            summary: text("summary")?.unwrap_or_default(),
-            text: text("text")?,
-            details_url: github::address("details-url", given.optional_text("details-url")?.or(call.origin.run_url.as_deref()))?,
-            annotations: annotations(&given)?,
+            title: github::cut(title.unwrap_or(&name), LONGEST_TITLE),
+            summary: summary.map(|text| github::cut(text, LONGEST_TEXT)).unwrap_or_default(),
+            text: text.map(|text| github::cut(text, LONGEST_TEXT)),
+            details_url,
+            annotations,
             name,
         };
         let summary = format!("check {} is {} on {}", plan.name, plan.conclusion.as_ref().unwrap_or(&plan.status), plan.sha);
@@ -218,14 +221,25 @@ fn annotations_of(run: &Value) -> u64 {
     run.pointer("/output/annotations_count").and_then(Value::as_u64).unwrap_or(0)
 }
 
+/// With its conclusion, which a completed check has and no other.
+fn status<'a>(given: &Given<'a>) -> Result<(&'a str, Option<&'a str>), Why> {
+    let status = given.one_of("status", &["queued", "in_progress", "completed"])?;
+    match (status, given.one_of("conclusion", CONCLUSIONS)?) {
+        (Some(status @ ("queued" | "in_progress")), None) => Ok((status, None)),
+        (Some("completed") | None, conclusion @ Some(_)) => Ok(("completed", conclusion)),
+        (None, None) => Ok(("in_progress", None)),
+        _ => Err(invalid("`with.conclusion` belongs to the status `completed`, and to no other")),
+    }
+}
+
 /// As GitHub wants them.
-fn annotations(given: &Given<'_>) -> Result<Vec<Value>, Why> {
+fn annotations(given: &Given<'_>) -> Result<Vec<Value>, Faults> {
     let Some(list) = given.value("annotations") else { return Ok(Vec::new()) };
     let list = list.as_array().ok_or_else(|| invalid("`with.annotations` is a list"))?;
     if list.len() > MOST_ANNOTATIONS {
-        return Err(invalid(format!("a check run takes at most {MOST_ANNOTATIONS} annotations here")));
+        return Err(invalid(format!("a check run takes at most {MOST_ANNOTATIONS} annotations here")).into());
     }
-    list.iter().map(annotation).collect()
+    every(list.iter().map(annotation))
 }
 
 fn annotation(given: &Value) -> Result<Value, Why> {

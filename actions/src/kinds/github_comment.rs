@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given;
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all};
 use crate::hops;
 use crate::kinds::github;
 
@@ -121,10 +121,15 @@ impl Action for GithubComment {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let repository = github::repository(&call)?;
-        let number = match given.int_within("number", 1, i64::MAX)? {
+        let (repository, number, text, sticky) = all((
+            github::repository(&call),
+            given.int_within("number", 1, i64::MAX),
+            given.text("body"),
+            given.optional_text("sticky"),
+        ))?;
+        let number = match number {
             Some(number) => u64::try_from(number).ok(),
             None => call.origin.number,
         };
@@ -133,12 +138,12 @@ impl Action for GithubComment {
             None => Place::Commit(github::sha(&call)?),
         };
         let marker = hops::comment(&call.key);
-        let sticky = given.optional_text("sticky")?.map(|name| {
+        let sticky = sticky.map(|name| {
             // Hashed, because a name can hold what would end the comment.
             let hash = hex::encode(Sha256::digest(name.as_bytes()));
             format!("<!-- declic:sticky:{} -->", hash.get(..16).unwrap_or(&hash))
         });
-        let text = github::cut(given.text("body")?, LONGEST_BODY);
+        let text = github::cut(text, LONGEST_BODY);
         let at = match &place {
             Place::Issue(number) => format!("#{number}"),
             Place::Commit(sha) => sha.clone(),

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all, invalid};
 use crate::hops;
 use crate::kinds::github;
 
@@ -151,20 +151,32 @@ impl Action for GithubDeployment {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let state = given.one_of("state", STATES)?.ok_or_else(|| invalid("`with.state` is missing"))?;
+        let run_url = call.origin.run_url.as_deref();
+        let state = given.one_of("state", STATES).and_then(|state| state.ok_or_else(|| invalid("`with.state` is missing")));
+        let (repository, sha, state, environment, environment_url, log_url, description, transient, auto_inactive) = all((
+            github::repository(&call),
+            github::sha(&call),
+            state,
+            given.text("environment"),
+            given.optional_text("environment-url").and_then(|url| github::address("environment-url", url)),
+            given.optional_text("log-url").and_then(|url| github::address("log-url", url.or(run_url))),
+            given.optional_text("description"),
+            given.flag("transient"),
+            given.optional_flag("auto-inactive"),
+        ))?;
         let plan = Plan {
-            repository: github::repository(&call)?,
-            sha: github::sha(&call)?,
+            repository,
+            sha,
             run: call.origin.run.clone(),
             state: state.to_owned(),
-            environment: github::cut(given.text("environment")?, 255),
-            environment_url: github::address("environment-url", given.optional_text("environment-url")?)?,
-            log_url: github::address("log-url", given.optional_text("log-url")?.or(call.origin.run_url.as_deref()))?,
-            description: given.optional_text("description")?.map(|text| github::cut(text, LONGEST_DESCRIPTION)),
-            transient: given.flag("transient")?,
-            auto_inactive: given.optional_flag("auto-inactive")?.unwrap_or(true),
+            environment: github::cut(environment, 255),
+            environment_url,
+            log_url,
+            description: description.map(|text| github::cut(text, LONGEST_DESCRIPTION)),
+            transient,
+            auto_inactive: auto_inactive.unwrap_or(true),
         };
         let summary = format!("deployment of {} to {}: {}", plan.sha, plan.environment, plan.state);
         given::intent(call, &plan, summary)

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::kinds::github;
 
 /// GitHub takes no more on one issue.
@@ -50,13 +50,13 @@ impl Action for GithubLabel {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let (path, at) = github::issue(&call)?;
-        let (add, remove, set) = (labels(&given, "add")?, labels(&given, "remove")?, labels(&given, "set")?);
+        let ((path, at), add, remove, set) =
+            all((github::issue(&call), labels(&given, "add"), labels(&given, "remove"), labels(&given, "set")))?;
         let (add, remove) = (add.unwrap_or_default(), remove.unwrap_or_default());
         if set.is_some() != (add.is_empty() && remove.is_empty()) {
-            return Err(invalid("give labels to `add` and `remove`, or all of them to `set`"));
+            return Err(invalid("give labels to `add` and `remove`, or all of them to `set`").into());
         }
         let changes: Vec<String> =
             add.iter().map(|name| format!("+{name}")).chain(remove.iter().map(|name| format!("-{name}"))).collect();

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::given::{self, invalid};
 use crate::kinds::github;
 
@@ -61,7 +61,7 @@ impl Action for GithubPullRequest {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let number = given::params(&call).int_within("number", 1, i64::MAX)?;
         let number = number.ok_or_else(|| invalid("`with.number` is missing"))?;
         let repository = github::repository(&call)?;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all, invalid};
 use crate::kinds::github;
 
 const REACTIONS: &[&str] = &["+1", "-1", "eyes", "rocket", "confused", "heart", "hooray", "laugh"];
@@ -40,15 +40,19 @@ impl Action for GithubReact {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
-        let reaction = given::params(&call).one_of("reaction", REACTIONS)?;
-        let reaction = reaction.ok_or_else(|| invalid("`with.reaction` is missing"))?.to_owned();
-        let repository = github::repository(&call)?;
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
+        let reaction = given::params(&call).one_of("reaction", REACTIONS);
         let place = match (call.origin.comment, call.origin.number) {
-            (Some(comment), _) => format!("comments/{comment}"),
-            (None, Some(number)) => number.to_string(),
-            (None, None) => return Err(invalid("the event is about no comment, issue or pull request")),
+            (Some(comment), _) => Ok(format!("comments/{comment}")),
+            (None, Some(number)) => Ok(number.to_string()),
+            (None, None) => Err(invalid("the event is about no comment, issue or pull request")),
         };
+        let (reaction, repository, place) = all((
+            reaction.and_then(|reaction| reaction.ok_or_else(|| invalid("`with.reaction` is missing"))),
+            github::repository(&call),
+            place,
+        ))?;
+        let reaction = reaction.to_owned();
         let summary = format!("react with {reaction} to {place} of {}", repository.trim_start_matches("/repos/"));
         given::intent(call, &Plan { path: format!("{repository}/issues/{place}/reactions"), reaction }, summary)
     }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::hops;
 use crate::kinds::github;
 
@@ -52,26 +52,9 @@ impl Action for GithubRepositoryDispatch {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let event_type = given.text("event-type")?;
-        if event_type.chars().count() > LONGEST_TYPE {
-            return Err(invalid(format!("`with.event-type` is longer than {LONGEST_TYPE} characters")));
-        }
-        let mut payload = given.optional_object("payload")?.cloned().unwrap_or_default();
-        payload.shift_remove(hops::KEY);
-        payload.shift_remove(hops::HOPS);
-        if payload.len() > MOST_PROPERTIES {
-            return Err(invalid(format!(
-                "`with.payload` has at most {MOST_PROPERTIES} properties; put the others into one of them"
-            )));
-        }
-        payload.insert(hops::KEY.into(), call.key.clone().into());
-        payload.insert(hops::HOPS.into(), hops::next(&call)?.into());
-        if Value::Object(payload.clone()).to_string().len() > LARGEST_PAYLOAD {
-            return Err(invalid(format!("`with.payload` is longer than {LARGEST_PAYLOAD} bytes")));
-        }
-        let repository = github::repository(&call)?;
+        let (event_type, payload, repository) = all((event_type(&given), payload(&given, &call), github::repository(&call)))?;
         let summary = format!("send {event_type} to {}", repository.trim_start_matches("/repos/"));
         let plan = Plan { path: format!("{repository}/dispatches"), event_type: event_type.to_owned(), payload };
         given::intent(call, &plan, summary)
@@ -83,4 +66,29 @@ impl Action for GithubRepositoryDispatch {
         context.clients.github.post(&plan.path, &body, context.deadline).await?;
         Ok(Outcome { outputs: json!({}), summary: format!("sent {}", plan.event_type), url: None })
     }
+}
+
+fn event_type<'a>(given: &given::Given<'a>) -> Result<&'a str, Why> {
+    let event_type = given.text("event-type")?;
+    if event_type.chars().count() > LONGEST_TYPE {
+        return Err(invalid(format!("`with.event-type` is longer than {LONGEST_TYPE} characters")));
+    }
+    Ok(event_type)
+}
+
+/// With the marks by which our own effects are known.
+fn payload(given: &given::Given<'_>, call: &Call) -> Result<Map<String, Value>, Why> {
+    let mut payload = given.optional_object("payload")?.cloned().unwrap_or_default();
+    payload.shift_remove(hops::KEY);
+    payload.shift_remove(hops::HOPS);
+    if payload.len() > MOST_PROPERTIES {
+        let message = format!("`with.payload` has at most {MOST_PROPERTIES} properties; put the others into one of them");
+        return Err(invalid(message));
+    }
+    payload.insert(hops::KEY.into(), call.key.clone().into());
+    payload.insert(hops::HOPS.into(), hops::next(call)?.into());
+    if Value::Object(payload.clone()).to_string().len() > LARGEST_PAYLOAD {
+        return Err(invalid(format!("`with.payload` is longer than {LARGEST_PAYLOAD} bytes")));
+    }
+    Ok(payload)
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all, invalid};
 use crate::kinds::github;
 
 /// GitHub takes no more.
@@ -58,19 +58,25 @@ impl Action for GithubStatus {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let state = given
-            .one_of("state", &["error", "failure", "pending", "success"])?
-            .ok_or_else(|| invalid("`with.state` is missing"))?;
-        let context = given.optional_text("context")?.unwrap_or("declic");
+        let run_url = call.origin.run_url.as_deref();
+        let state = given.one_of("state", &["error", "failure", "pending", "success"]);
+        let (repository, sha, state, context, description, target_url) = all((
+            github::repository(&call),
+            github::sha(&call),
+            state.and_then(|state| state.ok_or_else(|| invalid("`with.state` is missing"))),
+            given.optional_text("context"),
+            given.optional_text("description"),
+            given.optional_text("target-url").and_then(|url| github::address("target-url", url.or(run_url))),
+        ))?;
         let plan = Plan {
-            repository: github::repository(&call)?,
-            sha: github::sha(&call)?,
+            repository,
+            sha,
             state: state.to_owned(),
-            context: github::cut(context, 255),
-            description: given.optional_text("description")?.map(|text| github::cut(text, LONGEST_DESCRIPTION)),
-            target_url: github::address("target-url", given.optional_text("target-url")?.or(call.origin.run_url.as_deref()))?,
+            context: github::cut(context.unwrap_or("declic"), 255),
+            description: description.map(|text| github::cut(text, LONGEST_DESCRIPTION)),
+            target_url,
         };
         let summary = format!("status {} = {} on {}", plan.context, plan.state, plan.sha);
         given::intent(call, &plan, summary)

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::hops;
 use crate::kinds::{github, google};
 
@@ -67,34 +67,20 @@ impl Action for GithubWorkflowDispatch {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let workflow = given.text("workflow")?;
-        let fits =
-            workflow.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) && !workflow.starts_with('.');
-        if !fits {
-            return Err(invalid("`with.workflow` is the name of a file in `.github/workflows`, or a number"));
-        }
-        let mut inputs: Map<String, Value> = Map::new();
-        for (name, value) in given.optional_object("inputs")?.into_iter().flatten().filter(|(_, value)| !value.is_null()) {
-            inputs.insert(name.clone(), google::text_of(value).into());
-        }
-        let key_input = given.optional_text("key-input")?.filter(|name| !name.is_empty());
-        if let Some(name) = key_input {
-            inputs.insert(name.to_owned(), call.key.clone().into());
-        }
-        let hops = hops::next(&call)?;
-        if given.flag("count-hops")? {
-            inputs.insert(hops::HOPS.to_owned(), hops.to_string().into());
-        }
-        if inputs.len() > MOST_INPUTS {
-            return Err(invalid(format!("a workflow takes at most {MOST_INPUTS} inputs")));
-        }
+        let (workflow, reference, inputs, key_input, repository) = all((
+            workflow(&given),
+            given.text("ref"),
+            inputs(&given, &call),
+            given.optional_text("key-input"),
+            github::repository(&call),
+        ))?;
         let plan = Plan {
-            path: format!("{}/actions/workflows/{workflow}", github::repository(&call)?),
-            reference: given.text("ref")?.to_owned(),
+            path: format!("{repository}/actions/workflows/{workflow}"),
+            reference: reference.to_owned(),
             inputs,
-            key: key_input.map(|_| call.key.clone()),
+            key: key_input.filter(|name| !name.is_empty()).map(|_| call.key.clone()),
         };
         let summary = format!("start the workflow {workflow} at {}", plan.reference);
         given::intent(call, &plan, summary)
@@ -135,4 +121,29 @@ fn outcome(run: Option<&Value>) -> Outcome {
     let summary = id.as_u64().map_or_else(|| "workflow started".to_owned(), |id| format!("workflow run {id} started"));
     let address = url.as_str().map(str::to_owned);
     Outcome { outputs: json!({ "run_id": id, "url": url }), summary, url: address }
+}
+
+fn workflow<'a>(given: &given::Given<'a>) -> Result<&'a str, Why> {
+    let workflow = given.text("workflow")?;
+    let fits = workflow.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) && !workflow.starts_with('.');
+    if fits { Ok(workflow) } else { Err(invalid("`with.workflow` is the name of a file in `.github/workflows`, or a number")) }
+}
+
+/// With the call's key and the number of hops, where the workflow has inputs for them.
+fn inputs(given: &given::Given<'_>, call: &Call) -> Result<Map<String, Value>, Why> {
+    let mut inputs: Map<String, Value> = Map::new();
+    for (name, value) in given.optional_object("inputs")?.into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        inputs.insert(name.clone(), google::text_of(value).into());
+    }
+    if let Some(name) = given.optional_text("key-input")?.filter(|name| !name.is_empty()) {
+        inputs.insert(name.to_owned(), call.key.clone().into());
+    }
+    let hops = hops::next(call)?;
+    if given.flag("count-hops")? {
+        inputs.insert(hops::HOPS.to_owned(), hops.to_string().into());
+    }
+    if inputs.len() > MOST_INPUTS {
+        return Err(invalid(format!("a workflow takes at most {MOST_INPUTS} inputs")));
+    }
+    Ok(inputs)
 }

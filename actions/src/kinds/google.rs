@@ -19,10 +19,11 @@ pub(super) fn act_as(connection: &Given<'_>) -> Result<Option<String>, Why> {
     connection.optional_text("act-as")?.map(account).transpose()
 }
 
-/// Is the name on the connection's list?
-pub(super) fn allowed(connection: &Given<'_>, list: &str, name: &str) -> Result<(), Why> {
-    if connection.optional_texts(list)?.unwrap_or_default().contains(&name) {
-        return Ok(());
+/// A name that is on the connection's list.
+pub(super) fn listed(given: &Given<'_>, field: &str, connection: &Given<'_>, list: &str) -> Result<String, Why> {
+    let name = segment(given, field)?;
+    if connection.optional_texts(list)?.unwrap_or_default().contains(&name.as_str()) {
+        return Ok(name);
     }
     let message = format!("`{name}` is not among the `{list}` that the connection allows");
     Err(Why::new("not-allowed", message))

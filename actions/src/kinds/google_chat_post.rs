@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all, invalid, refuse_if};
 use crate::http::{Method, Request};
 use crate::kinds::auth::secret;
 use crate::kinds::github::cut;
@@ -57,19 +57,17 @@ impl Action for GoogleChatPost {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "google-chat")?;
         let thread = given.value("thread").map(google::text_of).filter(|key| !key.is_empty());
-        if thread.as_ref().is_some_and(|key| key.chars().count() > LONGEST_KEY) {
-            return Err(invalid(format!("`with.thread` is longer than {LONGEST_KEY} characters")));
-        }
-        let plan = Plan {
-            webhook: connection.text("webhook")?.to_owned(),
-            text: cut(given.text("text")?, LONGEST_TEXT),
-            thread,
-            key: call.key.clone(),
-        };
+        let long = thread.as_ref().is_some_and(|key| key.chars().count() > LONGEST_KEY);
+        let (webhook, text, _) = all((
+            connection.text("webhook"),
+            given.text("text"),
+            refuse_if(long, || invalid(format!("`with.thread` is longer than {LONGEST_KEY} characters"))),
+        ))?;
+        let plan = Plan { webhook: webhook.to_owned(), text: cut(text, LONGEST_TEXT), thread, key: call.key.clone() };
         given::intent(call, &plan, "post in Google Chat".to_owned())
     }
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::hops;
 use crate::http::{HttpError, Method, Request, Response, shown_url};
 use crate::kinds::address;
@@ -71,34 +71,30 @@ impl Action for HttpRequest {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "http")?;
-        let base = address::base(connection.text("base-url")?)?;
-        let url = address::below(&base, given.text("path")?, given.optional_object("query")?)?;
-        let mut headers = address::headers(given.optional_object("headers")?)?;
+        let path = all((given.text("path"), given.optional_object("query"))).and_then(|(path, query)| {
+            let base = address::base(connection.text("base-url")?)?;
+            address::below(&base, path, query)
+        });
+        let headers = given.optional_object("headers").map_err(Faults::from).and_then(address::headers);
+        let (url, mut headers, method, token, auth, expect, hops) = all((
+            path,
+            headers,
+            method(&given, &connection),
+            given.optional_text("token"),
+            Auth::read(&connection),
+            statuses(given.value("expect")),
+            hops::next(&call),
+        ))?;
         let body = given.value("body").map(|body| payload(body, &mut headers));
-        let method = given.one_of("method", METHODS)?.unwrap_or(if body.is_some() { "POST" } else { "GET" });
-        if body.is_some() && method == "GET" {
-            return Err(invalid("a GET request has no `body`"));
-        }
-        if connection.optional_texts("methods")?.is_some_and(|allowed| !allowed.contains(&method)) {
-            return Err(Why::new("method-not-allowed", format!("the connection does not allow {method}")));
-        }
         if !headers.iter().any(|(name, _)| name == "idempotency-key") {
             headers.push(("idempotency-key".into(), call.key.clone()));
         }
         headers.retain(|(name, _)| name != hops::HEADER);
-        headers.push((hops::HEADER.into(), hops::next(&call)?.to_string()));
-        let plan = Plan {
-            method: method.to_owned(),
-            headers,
-            body,
-            token: given.optional_text("token")?.map(str::to_owned),
-            auth: Auth::read(&connection)?,
-            expect: statuses(given.value("expect"))?,
-            url,
-        };
+        headers.push((hops::HEADER.into(), hops.to_string()));
+        let plan = Plan { method: method.to_owned(), headers, body, token: token.map(str::to_owned), auth, expect, url };
         let summary = format!("{method} {}", shown_url(&plan.url));
         given::intent(call, &plan, summary)
     }
@@ -155,4 +151,16 @@ fn outcome(answer: &Response) -> Result<Outcome, HttpError> {
     let headers: Map<String, Value> = answer.headers.iter().filter_map(shown).collect();
     let outputs = json!({ "status": answer.status, "body": body, "headers": headers });
     Ok(Outcome { outputs, summary: format!("answered {}", answer.status), url: None })
+}
+
+fn method<'a>(given: &given::Given<'a>, connection: &given::Given<'_>) -> Result<&'a str, Why> {
+    let has_body = given.value("body").is_some();
+    let method = given.one_of("method", METHODS)?.unwrap_or(if has_body { "POST" } else { "GET" });
+    if has_body && method == "GET" {
+        return Err(invalid("a GET request has no `body`"));
+    }
+    if connection.optional_texts("methods")?.is_some_and(|allowed| !allowed.contains(&method)) {
+        return Err(Why::new("method-not-allowed", format!("the connection does not allow {method}")));
+    }
+    Ok(method)
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given;
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all};
 use crate::kinds::github::cut;
 
 /// Characters of a line; more are cut.
@@ -45,12 +45,17 @@ impl Action for Log {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let level = given.one_of("level", &["debug", "info", "warn", "error"])?.unwrap_or("info").to_owned();
-        let line = line(given.text("message")?, given.optional_object("fields")?);
+        let (level, message, fields) = all((
+            given.one_of("level", &["debug", "info", "warn", "error"]),
+            given.text("message"),
+            given.optional_object("fields"),
+        ))?;
+        let line = line(message, fields);
         let summary = format!("log: {line}");
-        given::intent(call, &Plan { level, line }, summary)
+        let plan = Plan { level: level.unwrap_or("info").to_owned(), line };
+        given::intent(call, &plan, summary)
     }
 
     async fn run(&self, _context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {

@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
+use crate::given::{self, all, every, invalid, refuse_if};
 use crate::http::{Method, Request};
 use crate::kinds::google;
 
@@ -60,28 +60,29 @@ impl Action for PubsubPublish {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "pubsub")?;
-        let topic = google::segment(&given, "topic")?;
-        google::allowed(&connection, "topics", &topic)?;
         let data = given.value("data").map(google::text_of).unwrap_or_default();
-        let mut attributes = attributes(&given)?;
+        let ordering_key = given.value("ordering-key").map(google::text_of).filter(|key| !key.is_empty());
+        let long_key = ordering_key.as_ref().is_some_and(|key| key.len() > LONGEST_VALUE);
+        let (topic, project, account, mut attributes, _, _) = all((
+            google::listed(&given, "topic", &connection, "topics"),
+            google::segment(&connection, "project"),
+            google::act_as(&connection),
+            attributes(&given),
+            refuse_if(data.len() > LARGEST_MESSAGE, || {
+                invalid(format!("`with.data` is longer than the {LARGEST_MESSAGE} bytes that Pub/Sub takes"))
+            }),
+            refuse_if(long_key, || invalid(format!("`with.ordering-key` is longer than {LONGEST_VALUE} bytes"))),
+        ))?;
         if data.is_empty() && attributes.is_empty() {
-            return Err(invalid("a message needs `data` or `attributes`"));
-        }
-        if data.len() > LARGEST_MESSAGE {
-            return Err(invalid(format!("`with.data` is longer than the {LARGEST_MESSAGE} bytes that Pub/Sub takes")));
+            return Err(invalid("a message needs `data` or `attributes`").into());
         }
         attributes.insert(KEY.into(), call.key.clone());
-        let ordering_key = given.value("ordering-key").map(google::text_of).filter(|key| !key.is_empty());
-        if ordering_key.as_ref().is_some_and(|key| key.len() > LONGEST_VALUE) {
-            return Err(invalid(format!("`with.ordering-key` is longer than {LONGEST_VALUE} bytes")));
-        }
-        let topic = format!("projects/{}/topics/{topic}", google::segment(&connection, "project")?);
+        let topic = format!("projects/{project}/topics/{topic}");
         let summary = format!("publish {} bytes to {topic}", data.len());
-        let plan = Plan { account: google::act_as(&connection)?, topic, data, attributes, ordering_key };
-        given::intent(call, &plan, summary)
+        given::intent(call, &Plan { account, topic, data, attributes, ordering_key }, summary)
     }
 
     async fn run(&self, context: &Context<'_>, intent: &Intent) -> Result<Outcome, Failure> {
@@ -101,9 +102,8 @@ impl Action for PubsubPublish {
     }
 }
 
-fn attributes(given: &given::Given<'_>) -> Result<BTreeMap<String, String>, Why> {
-    let mut attributes = BTreeMap::new();
-    for (name, value) in given.optional_object("attributes")?.into_iter().flatten() {
+fn attributes(given: &given::Given<'_>) -> Result<BTreeMap<String, String>, Faults> {
+    let attribute = |(name, value): (&String, &Value)| {
         let value = google::text_of(value);
         let shown = crate::http::shown(name);
         if name.is_empty() || name.len() > LONGEST_NAME || name.starts_with("goog") {
@@ -114,10 +114,11 @@ fn attributes(given: &given::Given<'_>) -> Result<BTreeMap<String, String>, Why>
         if value.len() > LONGEST_VALUE {
             return Err(invalid(format!("the attribute `{shown}` is longer than {LONGEST_VALUE} bytes; put it into `data`")));
         }
-        attributes.insert(name.clone(), value);
-    }
+        Ok((name.clone(), value))
+    };
+    let attributes: BTreeMap<String, String> = every(given.optional_object("attributes")?.into_iter().flatten().map(attribute))?;
     if attributes.len() >= MOST_ATTRIBUTES {
-        return Err(invalid(format!("a message has at most {} attributes", MOST_ATTRIBUTES - 1)));
+        return Err(invalid(format!("a message has at most {} attributes", MOST_ATTRIBUTES - 1)).into());
     }
     Ok(attributes)
 }

@@ -24,6 +24,15 @@ pub(super) fn base(connection: &Given<'_>) -> Result<String, Why> {
     }
 }
 
+/// The channel, if the connection allows it.
+pub(super) fn channel<'a>(given: &Given<'a>, connection: &Given<'_>) -> Result<&'a str, Why> {
+    let channel = given.text("channel")?;
+    if connection.optional_texts("channels")?.unwrap_or_default().contains(&channel) {
+        return Ok(channel);
+    }
+    Err(Why::new("channel-not-allowed", format!("the connection does not allow the channel `{}`", shown(channel))))
+}
+
 /// The Web API with a bot's token.
 pub(super) struct Slack<'a> {
     context: &'a Context<'a>,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::kinds::github::cut;
 use crate::kinds::slack::{self, LONGEST_TEXT, Slack};
 
@@ -69,23 +69,25 @@ impl Action for SlackPost {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "slack")?;
-        let channel = given.text("channel")?;
-        if !connection.optional_texts("channels")?.unwrap_or_default().contains(&channel) {
-            let message = format!("the connection does not allow the channel `{}`", crate::http::shown(channel));
-            return Err(Why::new("channel-not-allowed", message));
-        }
-        let (thread, update) = (time(&given, "thread")?, time(&given, "update")?);
+        let (channel, base, token, text, thread, update) = all((
+            slack::channel(&given, &connection),
+            slack::base(&connection),
+            connection.text("token"),
+            given.text("text"),
+            time(&given, "thread"),
+            time(&given, "update"),
+        ))?;
         if thread.is_some() && update.is_some() {
-            return Err(invalid("a message is posted to a `thread` or is an `update`, not both"));
+            return Err(invalid("a message is posted to a `thread` or is an `update`, not both").into());
         }
         let plan = Plan {
-            base: slack::base(&connection)?,
-            token: connection.text("token")?.to_owned(),
+            base,
+            token: token.to_owned(),
             channel: channel.to_owned(),
-            text: cut(given.text("text")?, LONGEST_TEXT),
+            text: cut(text, LONGEST_TEXT),
             thread,
             update,
             key: call.key.clone(),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, RESPONSE_URL, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, RESPONSE_URL, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request};
 use crate::kinds::github::cut;
 use crate::kinds::slack::LONGEST_TEXT;
@@ -45,11 +45,12 @@ impl Action for SlackRespond {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let channel = given.one_of("visible-to", &["user", "channel"])? == Some("channel");
+        let (visible, text) = all((given.one_of("visible-to", &["user", "channel"]), given.text("text")))?;
+        let channel = visible == Some("channel");
         let kind = if channel { "in_channel" } else { "ephemeral" };
-        let plan = Plan { text: cut(given.text("text")?, LONGEST_TEXT), kind: kind.to_owned() };
+        let plan = Plan { text: cut(text, LONGEST_TEXT), kind: kind.to_owned() };
         let summary = format!("answer the command, visible to the {}", if channel { "channel" } else { "user" });
         given::intent(call, &plan, summary)
     }

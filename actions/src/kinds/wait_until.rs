@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, every, invalid};
 use crate::http::shown;
 use crate::kinds::github_pull_request::GithubPullRequest;
 use crate::kinds::http_request::HttpRequest;
@@ -74,7 +74,7 @@ struct Plan {
     at_most: Duration,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Look {
     Request,
     PullRequest,
@@ -105,30 +105,14 @@ impl Action for WaitUntil {
         true
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let (every, at_most) = (given.duration("every")?.unwrap_or(EVERY), given.duration("at-most")?.unwrap_or(AT_MOST));
-        if every < SHORTEST || at_most > LONGEST || at_most < every {
-            return Err(invalid("`with.every` is at least 1s, `with.at-most` is at least `every` and at most 30d"));
+        let ((every, at_most), until, (look, params)) =
+            all((times(&given), given.optional_object("until").map_err(Faults::from).and_then(wanted), looked_at(&given)))?;
+        if look == Look::PullRequest && until.is_empty() {
+            let message = "`with.until` says what is waited for at the pull request, such as `{ checks: success }`";
+            return Err(invalid(message).into());
         }
-        let until = wanted(given.optional_object("until")?)?;
-        let (look, params) = match (given.value("path"), given.optional_int("pull-request")?) {
-            (Some(_), None) => {
-                let mut params: Map<String, Value> =
-                    OF_REQUEST.iter().filter_map(|name| Some(((*name).to_owned(), given.value(name)?.clone()))).collect();
-                params.insert("method".to_owned(), "GET".into());
-                (Look::Request, params)
-            }
-            (None, Some(number)) => {
-                if until.is_empty() {
-                    return Err(invalid(
-                        "`with.until` says what is waited for at the pull request, such as `{ checks: success }`",
-                    ));
-                }
-                (Look::PullRequest, Map::from_iter([("number".to_owned(), number.into())]))
-            }
-            _ => return Err(invalid("`wait/until` looks either at a `path` of a `connection` or at a `pull-request`")),
-        };
         let intent = look.action().prepare(Call { params, ..call.clone() })?;
         let summary = format!("wait until: {}", intent.summary);
         given::intent(call, &Plan { look, intent, until, every, at_most }, summary)
@@ -166,8 +150,32 @@ fn is_other_status(why: &Why) -> bool {
     matches!(why.code.as_str(), "not-found" | "rejected" | "conflict" | "precondition-failed")
 }
 
+/// How often it is looked, and for how long.
+fn times(given: &given::Given<'_>) -> Result<(Duration, Duration), Faults> {
+    let (every, at_most) = all((given.duration("every"), given.duration("at-most")))?;
+    let (every, at_most) = (every.unwrap_or(EVERY), at_most.unwrap_or(AT_MOST));
+    if every < SHORTEST || at_most > LONGEST || at_most < every {
+        return Err(invalid("`with.every` is at least 1s, `with.at-most` is at least `every` and at most 30d").into());
+    }
+    Ok((every, at_most))
+}
+
+/// Where it is looked, with the parameters of the action that looks there.
+fn looked_at(given: &given::Given<'_>) -> Result<(Look, Map<String, Value>), Why> {
+    match (given.value("path"), given.optional_int("pull-request")?) {
+        (Some(_), None) => {
+            let mut params: Map<String, Value> =
+                OF_REQUEST.iter().filter_map(|name| Some(((*name).to_owned(), given.value(name)?.clone()))).collect();
+            params.insert("method".to_owned(), "GET".into());
+            Ok((Look::Request, params))
+        }
+        (None, Some(number)) => Ok((Look::PullRequest, Map::from_iter([("number".to_owned(), number.into())]))),
+        _ => Err(invalid("`wait/until` looks either at a `path` of a `connection` or at a `pull-request`")),
+    }
+}
+
 /// Each path with the values of which one must be there.
-fn wanted(until: Option<&Map<String, Value>>) -> Result<Vec<(String, Vec<Value>)>, Why> {
+fn wanted(until: Option<&Map<String, Value>>) -> Result<Vec<(String, Vec<Value>)>, Faults> {
     let one = |(path, value): (&String, &Value)| {
         let values = match value {
             Value::Array(values) => values.clone(),
@@ -179,7 +187,7 @@ fn wanted(until: Option<&Map<String, Value>>) -> Result<Vec<(String, Vec<Value>)
         }
         Ok((path.clone(), values))
     };
-    until.into_iter().flatten().map(one).collect()
+    every(until.into_iter().flatten().map(one))
 }
 
 /// The first path whose value is another one, in words.

@@ -1,6 +1,6 @@
 //! What an action itself says to a call whose values are written out: a channel that the connection does not allow, a percentage above 100.
 //!
-//! It is told here and not by the first delivery. Calls that depend on the event are looked at by `declic test` and `declic explain`.
+//! It is told here and not by the first delivery. What depends on the event is looked at by `declic test` and `declic explain`.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,16 @@ use crate::rules::yaml::Node;
 const SOME_TEXT: &str = "x";
 
 impl Checker<'_> {
-    /// Asks the action, if nothing that it could object to depends on the event. `step` is blamed where there is no `with:`.
-    pub fn call_fits(&mut self, spec: &'static Spec, with: Option<&Node>, template: &Template, step: &Node) {
+    /// Asks the action what it objects to. `doubtful` are parameters at fault already; what depends on them or on the event is not asked.
+    /// `step` is blamed where there is no `with:`.
+    pub fn call_fits<'t>(
+        &mut self,
+        spec: &'static Spec,
+        with: Option<&Node>,
+        given: &'t [(String, Template)],
+        mut doubtful: Vec<&'t str>,
+        step: &Node,
+    ) {
         let nowhere = BTreeMap::new();
         let (targets, connections) = match self.ground.offer {
             Some(offer) => (&offer.targets, &offer.connections),
@@ -28,7 +36,18 @@ impl Checker<'_> {
             None => return,
         };
         let Some(action) = kinds::find(spec.name) else { return };
-        let Some(params) = params(template, &shapes::object(spec.parameters)) else { return };
+        let types = shapes::object(spec.parameters);
+        let mut params = Map::new();
+        for (name, template) in given {
+            match types.get(name).and_then(|expected| known(template, expected)) {
+                // A parameter whose value is missing is a parameter that is not given.
+                Some(Value::Null) => {}
+                Some(value) => {
+                    params.insert(name.clone(), value);
+                }
+                None => doubtful.push(name),
+            }
+        }
         let partner = |key: &str, entries: &BTreeMap<String, Value>| {
             params.get(key).and_then(Value::as_str).and_then(|name| entries.get(name).cloned())
         };
@@ -39,9 +58,15 @@ impl Checker<'_> {
             params,
             origin: everything(),
         };
-        let Err(why) = action.prepare(call) else { return };
-        let span = with.map_or_else(|| step.span.clone(), |with| blamed(with, &why.message).span.clone());
-        self.faults.error("call", span, why.message, None);
+        let Err(faults) = action.prepare(call) else { return };
+        for why in faults.all() {
+            let blamed = with.and_then(|with| blamed(with, &why.message));
+            let certain = blamed.is_some() && !doubtful.iter().any(|name| mentions(&why.message, name));
+            if doubtful.is_empty() || certain {
+                let span = blamed.or(with).unwrap_or(step).span.clone();
+                self.faults.error("call", span, why.message.clone(), None);
+            }
+        }
     }
 }
 
@@ -63,18 +88,6 @@ fn everything() -> Origin {
     }
 }
 
-fn params(template: &Template, types: &BTreeMap<String, Type>) -> Option<Map<String, Value>> {
-    let given = match template {
-        Template::Literal(Value::Object(given)) => given.clone(),
-        Template::Object(fields) => {
-            fields.iter().map(|(name, field)| Some((name.clone(), known(field, types.get(name)?)?))).collect::<Option<_>>()?
-        }
-        _ => return None,
-    };
-    // A parameter whose value is missing is a parameter that is not given.
-    Some(given.into_iter().filter(|(_, value)| !value.is_null()).collect())
-}
-
 /// The value, with text in the place of what is computed; `None` where that text would matter.
 fn known(template: &Template, expected: &Type) -> Option<Value> {
     let expected = match expected {
@@ -85,28 +98,35 @@ fn known(template: &Template, expected: &Type) -> Option<Value> {
         (Template::Literal(value), _) => Some(value.clone()),
         (Template::List(items), Type::List(inner)) => items.iter().map(|item| known(item, inner)).collect(),
         (Template::List(items), Type::Any) => items.iter().map(|item| known(item, expected)).collect(),
-        (Template::Object(fields), Type::Object(types)) => params(&Template::Object(fields.clone()), types).map(Value::Object),
-        (Template::Object(fields), Type::Map(inner)) => object(fields, inner),
-        (Template::Object(fields), Type::Any) => object(fields, expected),
+        (Template::Object(fields), Type::Object(types)) => object(fields, |name| types.get(name)),
+        (Template::Object(fields), Type::Map(inner)) => object(fields, |_| Some(inner)),
+        (Template::Object(fields), Type::Any) => object(fields, |_| Some(expected)),
         (_, Type::Any | Type::Escaped(Escape::Markdown | Escape::Mrkdwn | Escape::Plain)) => Some(SOME_TEXT.into()),
         _ => None,
     }
 }
 
-fn object(fields: &[(String, Template)], inner: &Type) -> Option<Value> {
-    fields
-        .iter()
-        .map(|(name, field)| Some((name.clone(), known(field, inner)?)))
-        .collect::<Option<Map<_, _>>>()
-        .map(Value::Object)
+/// Without the fields whose value is missing.
+fn object<'t>(fields: &[(String, Template)], of: impl Fn(&str) -> Option<&'t Type>) -> Option<Value> {
+    let fields = fields.iter().map(|(name, field)| Some((name.clone(), known(field, of(name)?)?)));
+    let fields: Option<Map<String, Value>> = fields.collect();
+    fields.map(|fields| fields.into_iter().filter(|(_, value)| !value.is_null()).collect())
 }
 
-/// The parameter that the message quotes, by value or by name; else all of `with:`.
-fn blamed<'n>(with: &'n Node, message: &str) -> &'n Node {
-    let quotes = |word: &str| !word.is_empty() && message.contains(&format!("`{word}`"));
+/// The parameter that the message quotes, by value or by name.
+fn blamed<'n>(with: &'n Node, message: &str) -> Option<&'n Node> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).filter(|quoted| !quoted.is_empty()).collect();
+    let names = quoted.iter().map(|quoted| quoted.strip_prefix("with.").unwrap_or(quoted).split(['.', ':']).next().unwrap_or(""));
     let entries = with.entries().unwrap_or_default();
     let partner = |key: &str| matches!(key, "target" | "connection");
-    let by_value =
-        entries.iter().find(|entry| !partner(&entry.key) && entry.value.scalar().is_some_and(|scalar| quotes(&scalar.text)));
-    by_value.or_else(|| entries.iter().find(|entry| quotes(&entry.key))).map_or(with, |entry| &entry.value)
+    let by_value = entries
+        .iter()
+        .find(|entry| !partner(&entry.key) && entry.value.scalar().is_some_and(|scalar| quoted.contains(&scalar.text.as_str())));
+    let mut by_name = names.filter_map(|name| entries.iter().find(|entry| entry.key == name));
+    by_value.or_else(|| by_name.next()).map(|entry| &entry.value)
+}
+
+/// Is the parameter among the words of the message?
+fn mentions(message: &str, name: &str) -> bool {
+    message.split(|character: char| !character.is_ascii_alphanumeric() && character != '-').any(|word| word == name)
 }

@@ -31,6 +31,9 @@ use crate::rules::types::Type;
 use crate::rules::values::{Positions, literal, not_a, value};
 use crate::rules::yaml::{self, Limits, Node, Scalar};
 
+/// Longest `timeout:`, `wait:` and `max-wait:`; a run that waits for people can take as long.
+const LONGEST_TIME: std::time::Duration = std::time::Duration::from_secs(30 * 86_400);
+
 /// What rules are checked against.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ground<'a> {
@@ -65,9 +68,21 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// Of a file that cannot be read at all.
+    pub fn unreadable(fault: Diagnostic) -> Self {
+        Self { rules: Vec::new(), cases: Vec::new(), names: Vec::new(), case_count: 0, diagnostics: vec![fault] }
+    }
+
     /// Faults that keep the file from being used.
     pub fn errors(&self) -> usize {
         self.diagnostics.iter().filter(|fault| fault.severity == Severity::Error).count()
+    }
+
+    /// `1 rule, 12 tests, 0 errors, 0 warnings`
+    pub fn counts(&self) -> String {
+        let counts =
+            [(self.names.len(), "rule"), (self.case_count, "test"), (self.errors(), "error"), (self.warnings(), "warning")];
+        counts.map(|(count, word)| counted(count, word)).join(", ")
     }
 
     /// Faults that do not.
@@ -90,6 +105,15 @@ pub fn check(path: &str, text: &str, ground: &Ground<'_>) -> Checked {
     checked.diagnostics = checker.faults.finish();
     compact(&mut checked.rules);
     checked
+}
+
+/// `1 rule`, `2 rules`, `0 deliveries`.
+pub fn counted(count: usize, word: &str) -> String {
+    match word.strip_suffix('y') {
+        _ if count == 1 => format!("1 {word}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {word}s"),
+    }
 }
 
 /// One pass over one file.
@@ -184,6 +208,11 @@ impl Checker<'_> {
         if found.is_zero() {
             let message = format!("`{name}` leaves no time at all");
             self.faults.error("type", node.span.clone(), message, Some("such as 30s, 5m, 2h".to_owned()));
+            return None;
+        }
+        if found > LONGEST_TIME {
+            let message = format!("`{name}` is at most 30d: nothing waits for longer");
+            self.faults.error("type", node.span.clone(), message, None);
             return None;
         }
         Some(found)

@@ -13,7 +13,7 @@ use crate::rules::expr::Scope;
 use crate::rules::model::{Retry, Step};
 use crate::rules::registry;
 use crate::rules::shapes;
-use crate::rules::suggest::did_you_mean;
+use crate::rules::suggest::{closest, did_you_mean};
 use crate::rules::template::Template;
 use crate::rules::types::Type;
 use crate::rules::values::{folded_object, keys, not_a, unknown_key, value};
@@ -24,9 +24,6 @@ const ONCE: Retry = Retry { attempts: 1, wait: Duration::from_secs(1), max_wait:
 
 /// More attempts than that are a loop.
 const MOST_ATTEMPTS: i64 = 20;
-
-/// A step that is parked until something happens takes this long, as far as a reply is concerned.
-const LONGEST_WAIT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A list of steps after checking.
 pub struct Block {
@@ -84,7 +81,7 @@ impl Checker<'_> {
         };
         let (with, response) = self.with(find("with"), node, spec, &scope);
         let timeout = timeout.unwrap_or(spec.deadline);
-        let longest = if waits(spec) { LONGEST_WAIT } else { timeout };
+        let longest = if waits(spec) { super::LONGEST_TIME } else { timeout };
         block.longest = block.longest.saturating_add(longest.saturating_mul(retry.attempts));
         if spec.class == Class::Deploy && block.deploys.is_none() {
             block.deploys = Some(find("uses").map_or(node.span.clone(), |entry| entry.value.span.clone()));
@@ -224,10 +221,13 @@ impl Checker<'_> {
         };
         let shown = registry::declared_output(spec.name);
         let (mut fields, mut response, mut whole) = (Vec::with_capacity(entries.len()), None, true);
+        let mut doubtful: Vec<&str> = Vec::new();
         for entry in entries {
             let Some(expected) = types.get(&entry.key) else {
-                let help = did_you_mean(&entry.key, types.keys().map(String::as_str));
+                let meant = closest(&entry.key, types.keys().map(String::as_str));
+                let help = meant.map(|name| format!("did you mean `{name}`?"));
                 unknown_key(&mut self.faults, &format!("`{}`", spec.name), entry, help);
+                doubtful.extend(spec.parameters.iter().map(|field| field.name).filter(|name| meant == Some(name)));
                 whole = false;
                 continue;
             };
@@ -240,24 +240,28 @@ impl Checker<'_> {
             };
             match checked {
                 Some(checked) => fields.push((entry.key.clone(), checked)),
-                None => whole = false,
+                None => {
+                    doubtful.push(&entry.key);
+                    whole = false;
+                }
             }
         }
         for field in spec.parameters.iter().filter(|field| !shapes::is_optional(field)) {
             if !entries.iter().any(|entry| entry.key == field.name) {
                 let span = entry.map_or(step.span.clone(), |entry| entry.span.clone());
                 self.faults.error("missing", span, format!("`{}` needs `{}`", spec.name, field.name), None);
+                doubtful.push(field.name);
                 whole = false;
             }
         }
-        if let Some(entry) = entry {
-            whole &= self.partner_fits(spec.name, &entry.value);
+        if let Some(entry) = entry
+            && !self.partner_fits(spec.name, &entry.value)
+        {
+            doubtful.extend(["target", "connection"]);
+            whole = false;
         }
-        let with = whole.then(|| folded_object(fields));
-        if let Some(with) = &with {
-            self.call_fits(spec, entry.map(|entry| &entry.value), with, step);
-        }
-        (with, response)
+        self.call_fits(spec, entry.map(|entry| &entry.value), &fields, doubtful, step);
+        (whole.then(|| folded_object(fields)), response)
     }
 }
 

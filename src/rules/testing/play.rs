@@ -268,7 +268,8 @@ impl Player<'_> {
                 run_url: None,
             },
         };
-        action.prepare(call).map(|_| ())
+        action.prepare(call)?;
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use declic_actions::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use declic_actions::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
 use serde_json::{Value, json};
 
 /// What the action does the next time it is asked for an effect of that name.
@@ -149,9 +149,9 @@ impl Action for Do {
         if self.name == "test/do" { &SPEC } else { &REPORT_SPEC }
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         if call.params.get("effect").and_then(Value::as_str) == Some("unpreparable") {
-            return Err(Why::new("invalid", "this cannot be prepared"));
+            return Err(Why::new("invalid", "this cannot be prepared").into());
         }
         Ok(Intent { summary: "make it".to_owned(), plan: Value::Null, call })
     }

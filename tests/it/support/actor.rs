@@ -210,7 +210,7 @@ impl Actor {
             connection: self.connection.clone(),
             origin: self.origin.clone(),
         };
-        kinds::find(kind).unwrap_or_else(|| panic!("no action {kind}")).prepare(call)
+        kinds::find(kind).unwrap_or_else(|| panic!("no action {kind}")).prepare(call).map_err(Why::from)
     }
 
     /// The first attempt of a new call.

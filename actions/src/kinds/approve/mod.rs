@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Action, Answer, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Answer, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::kinds::github::cut;
 
 /// Name of the action, by which a step that asks is known.
@@ -126,24 +126,32 @@ impl Action for Approve {
         true
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
-        let (every, at_most) = (given.duration("every")?.unwrap_or(EVERY), given.duration("at-most")?.unwrap_or(AT_MOST));
-        if every < Duration::from_secs(5) || at_most > LONGEST || at_most.is_zero() {
-            return Err(invalid("`with.every` is at least 5s, `with.at-most` is at most 30d"));
-        }
-        let on_github = given.optional_flag("github")?.unwrap_or(call.origin.repository.is_some());
         let fails = |name: &str| given.one_of(name, &["fail", "continue"]).map(|word| word != Some("continue"));
+        let on_github = given.optional_flag("github").and_then(|flag| {
+            let wanted = flag.unwrap_or(call.origin.repository.is_some());
+            if wanted { github::Asked::read(&call).map(Some) } else { Ok(None) }
+        });
+        let (question, own, github, slack, (every, at_most), reject_fails, timeout_fails) = all((
+            given.text("question"),
+            given.flag("self"),
+            on_github,
+            slack::Asked::read(&call),
+            times(&given),
+            fails("on-reject"),
+            fails("on-timeout"),
+        ))?;
         let plan = Plan {
-            question: cut(given.text("question")?, LONGEST_QUESTION),
+            question: cut(question, LONGEST_QUESTION),
             requester: call.origin.actor.clone(),
-            own: given.flag("self")?,
-            github: if on_github { Some(github::Asked::read(&call)?) } else { None },
-            slack: slack::Asked::read(&call)?,
+            own,
+            github,
+            slack,
             every,
             at_most,
-            reject_fails: fails("on-reject")?,
-            timeout_fails: fails("on-timeout")?,
+            reject_fails,
+            timeout_fails,
         };
         let summary = format!("ask: {}", plan.question);
         given::intent(call, &plan, summary)
@@ -226,4 +234,14 @@ impl Plan {
 async fn keep(context: &Context<'_>, saved: &Saved) -> Result<(), Failure> {
     let saved: Value = serde_json::to_value(saved).map_err(|error| Failure::last("internal", error.to_string()))?;
     context.progress.save(saved).await
+}
+
+/// How often it is looked for an answer, and for how long.
+fn times(given: &given::Given<'_>) -> Result<(Duration, Duration), Faults> {
+    let (every, at_most) = all((given.duration("every"), given.duration("at-most")))?;
+    let (every, at_most) = (every.unwrap_or(EVERY), at_most.unwrap_or(AT_MOST));
+    if every < Duration::from_secs(5) || at_most > LONGEST || at_most.is_zero() {
+        return Err(invalid("`with.every` is at least 5s, `with.at-most` is at most 30d").into());
+    }
+    Ok((every, at_most))
 }

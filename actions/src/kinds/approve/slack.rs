@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::action::{Call, Context, Failure, Intent, Why};
-use crate::given::{self, invalid};
+use crate::action::{Call, Context, Failure, Faults, Intent, Why};
+use crate::given::{self, all, invalid};
 use crate::kinds::slack::{self, Slack};
 
 /// `action_id` of the buttons; the source of Slack knows them by it.
@@ -29,31 +29,18 @@ pub(super) struct Posted {
 }
 
 impl Asked {
-    pub(super) fn read(call: &Call) -> Result<Option<Self>, Why> {
+    pub(super) fn read(call: &Call) -> Result<Option<Self>, Faults> {
         let given = given::params(call);
         if given.value("connection").is_none() {
             return match given.value("channel").or_else(|| given.value("slack-users")) {
-                Some(_) => Err(invalid("`with.channel` and `with.slack-users` need a `connection` to Slack")),
+                Some(_) => Err(invalid("`with.channel` and `with.slack-users` need a `connection` to Slack").into()),
                 None => Ok(None),
             };
         }
         let connection = given::connection(call, "slack")?;
-        let channel = given.text("channel")?;
-        if !connection.optional_texts("channels")?.unwrap_or_default().contains(&channel) {
-            let message = format!("the connection does not allow the channel `{}`", crate::http::shown(channel));
-            return Err(Why::new("channel-not-allowed", message));
-        }
-        let users: Vec<String> =
-            given.optional_texts("slack-users")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
-        if users.is_empty() {
-            return Err(invalid("`with.slack-users` names those whose buttons count; a channel is open to many"));
-        }
-        Ok(Some(Self {
-            base: slack::base(&connection)?,
-            token: connection.text("token")?.to_owned(),
-            channel: channel.to_owned(),
-            users,
-        }))
+        let (base, token, channel, users) =
+            all((slack::base(&connection), connection.text("token"), slack::channel(&given, &connection), users(&given)))?;
+        Ok(Some(Self { base, token: token.to_owned(), channel: channel.to_owned(), users }))
     }
 
     pub(super) async fn ask(&self, context: &Context<'_>, intent: &Intent, question: &str) -> Result<Posted, Failure> {
@@ -91,4 +78,12 @@ fn blocks(question: &str, line: &str) -> Vec<Value> {
 /// The text of notifications is Slack's markup.
 fn fallback(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn users(given: &given::Given<'_>) -> Result<Vec<String>, Why> {
+    let users: Vec<String> = given.optional_texts("slack-users")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
+    if users.is_empty() {
+        return Err(invalid("`with.slack-users` names those whose buttons count; a channel is open to many"));
+    }
+    Ok(users)
 }

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use serde_json::Value;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::cloud_run::Runs;
 use crate::given;
 
@@ -111,7 +111,7 @@ impl Action for CloudRunDeploy {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         plan::prepare(call)
     }
 

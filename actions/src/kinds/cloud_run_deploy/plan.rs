@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::action::{Call, Intent, Why};
+use crate::action::{Call, Faults, Intent, Why};
 use crate::cloud_run::{self, Runs, Target, env};
-use crate::given::{self, invalid};
+use crate::given::{self, all, every, invalid, refuse_if};
 use crate::kinds::cloud_run_deploy::build::Build;
 use crate::registry::Image;
 
@@ -66,52 +66,87 @@ pub(super) struct Health {
     pub(super) every: Duration,
 }
 
-pub(super) fn prepare(call: Call) -> Result<Intent, Why> {
+pub(super) fn prepare(call: Call) -> Result<Intent, Faults> {
     let given = given::params(&call);
     let target = Target::read_any(&call)?;
-    if target.runs == Runs::Job
-        && let Some(field) = ["tag", "traffic", "hold", "health"].into_iter().find(|field| given.value(field).is_some())
-    {
-        return Err(invalid(format!("a job serves nothing, so it has no `{field}`")));
-    }
-    let image = Image::parse(given.text("image")?)
-        .map_err(|fault| invalid(format!("`with.image` is not the name of an image: {fault}")))?;
-    if !image.is_allowed(&target.images) {
-        let message =
-            format!("`{}` is not among the images that the target may run ({})", image.name(), target.images.join(", "));
-        return Err(Why::new("image-not-allowed", message));
-    }
-    let asked_tag = given.optional_text("tag")?;
-    let canary = canary(&given)?;
-    let percent = match canary.last() {
-        Some(last) => *last,
-        None => given.int_within("traffic", 0, 100)?.unwrap_or(if target.tags_only { 0 } else { 100 }),
-    };
-    check_tag(asked_tag, percent, &target)?;
-    let hold = given.duration("hold")?.unwrap_or_default();
-    if canary.is_empty() && !hold.is_zero() {
-        return Err(invalid("`with.hold` is for a list of shares, such as `traffic: [10, 50, 100]`"));
-    }
+    let of_services = ["tag", "traffic", "hold", "health"].map(|field| {
+        let refused = target.runs == Runs::Job && given.value(field).is_some();
+        refuse_if(refused, || invalid(format!("a job serves nothing, so it has no `{field}`")))
+    });
+    every::<(), _, ()>(of_services)?;
+    let image = image(&given, &target).map_err(Faults::from).and_then(|image| {
+        let build = Build::read(&call, &given, &target, &image)?;
+        Ok((image, build))
+    });
+    let ((image, build), shift, wait, health, rollback, container, env, labels) = all((
+        image,
+        Shift::read(&given, &target),
+        given.duration("wait-for-image"),
+        health(&given),
+        given.optional_flag("rollback"),
+        container(&given, &target),
+        env::read(&given, &target),
+        labels(&call),
+    ))?;
     let short = short_hash(&call.key);
     let plan = Plan {
-        wait: given.duration("wait-for-image")?.unwrap_or_default(),
+        wait: wait.unwrap_or_default(),
         revision: format!("{}-{short}", target.service),
-        tag: asked_tag.map_or_else(|| format!("d{}", short.get(..7).unwrap_or(&short)), str::to_owned),
-        keep_tag: asked_tag.is_some(),
-        percent,
-        health: health(&given)?,
-        rollback: given.optional_flag("rollback")?.unwrap_or(!canary.is_empty()),
-        canary,
-        hold,
-        container: container(&given, &target)?,
-        env: env::read(&given, &target)?,
-        build: Build::read(&call, &given, &target, &image)?,
-        labels: labels(&call)?,
+        keep_tag: shift.tag.is_some(),
+        tag: shift.tag.unwrap_or_else(|| format!("d{}", short.get(..7).unwrap_or(&short))),
+        percent: shift.percent,
+        health,
+        rollback: rollback.unwrap_or(!shift.canary.is_empty()),
+        canary: shift.canary,
+        hold: shift.hold,
+        container,
+        env,
+        build,
+        labels,
         image,
         target,
     };
     let summary = summary(&plan);
     given::intent(call, &plan, summary)
+}
+
+/// The image, if the target may run it.
+fn image(given: &given::Given<'_>, target: &Target) -> Result<Image, Why> {
+    let image = Image::parse(given.text("image")?)
+        .map_err(|fault| invalid(format!("`with.image` is not the name of an image: {fault}")))?;
+    if image.is_allowed(&target.images) {
+        return Ok(image);
+    }
+    let message =
+        format!("`image`: `{}` is not among the images that the target may run ({})", image.name(), target.images.join(", "));
+    Err(Why::new("image-not-allowed", message))
+}
+
+/// How the traffic comes to the revision.
+struct Shift {
+    /// The tag that the rule asked for.
+    tag: Option<String>,
+    percent: i64,
+    canary: Vec<i64>,
+    hold: Duration,
+}
+
+impl Shift {
+    fn read(given: &given::Given<'_>, target: &Target) -> Result<Self, Faults> {
+        let (tag, canary, hold) = all((given.optional_text("tag"), canary(given), given.duration("hold")))?;
+        let percent = match canary.last() {
+            Some(last) => *last,
+            None => given.int_within("traffic", 0, 100)?.unwrap_or(if target.tags_only { 0 } else { 100 }),
+        };
+        let hold = hold.unwrap_or_default();
+        all((
+            check_tag(tag, percent, target),
+            refuse_if(canary.is_empty() && !hold.is_zero(), || {
+                invalid("`with.hold` is for a list of shares, such as `traffic: [10, 50, 100]`")
+            }),
+        ))?;
+        Ok(Self { tag: tag.map(str::to_owned), percent, canary, hold })
+    }
 }
 
 fn summary(plan: &Plan) -> String {
@@ -173,40 +208,54 @@ fn check_tag(tag: Option<&str>, percent: i64, target: &Target) -> Result<(), Why
     cloud_run::check_tag(tag, &target.service)
 }
 
-fn health(given: &given::Given<'_>) -> Result<Option<Health>, Why> {
+fn health(given: &given::Given<'_>) -> Result<Option<Health>, Faults> {
     let Some(inner) = given.inner("health")? else { return Ok(None) };
-    let path = inner.text("path")?;
+    let (path, status, attempts, every) = all((
+        health_path(&inner),
+        inner.int_within("status", 100, 599),
+        inner.int_within("attempts", 1, 1000),
+        inner.duration("every"),
+    ))?;
+    Ok(Some(Health {
+        path: path.to_owned(),
+        status: status.and_then(|status| u16::try_from(status).ok()),
+        attempts: attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(10),
+        every: every.unwrap_or(Duration::from_secs(3)),
+    }))
+}
+
+fn health_path<'a>(health: &given::Given<'a>) -> Result<&'a str, Why> {
+    let path = health.text("path")?;
     let plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'#');
-    if !path.starts_with('/') || path.starts_with("//") || !plain {
-        return Err(invalid("`health.path` begins with one slash and holds no spaces, `\\` or `#`"));
+    if path.starts_with('/') && !path.starts_with("//") && plain {
+        return Ok(path);
     }
-    let status = inner.int_within("status", 100, 599)?.and_then(|status| u16::try_from(status).ok());
-    let attempts = inner.int_within("attempts", 1, 1000)?.unwrap_or(10);
-    let every = inner.duration("every")?.unwrap_or(Duration::from_secs(3));
-    Ok(Some(Health { path: path.to_owned(), status, attempts: u32::try_from(attempts).unwrap_or(1), every }))
+    Err(invalid("`health.path` begins with one slash and holds no spaces, `\\` or `#`"))
 }
 
 /// The rule's labels, over those that every deploy sets.
-fn labels(call: &Call) -> Result<BTreeMap<String, String>, Why> {
+fn labels(call: &Call) -> Result<BTreeMap<String, String>, Faults> {
     let mut labels = BTreeMap::from([("managed-by".to_owned(), "declic".to_owned())]);
     if let Some(sha) = call.origin.sha.as_deref().map(str::to_ascii_lowercase).filter(|sha| is_label_value(sha)) {
         labels.insert("commit-sha".into(), sha);
     }
-    for (name, value) in given::params(call).optional_object("labels")?.into_iter().flatten() {
+    let label = |(name, value): (&String, &Value)| {
         let value = match value {
             Value::String(text) => text.to_ascii_lowercase(),
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
-            _ => return Err(invalid(format!("the label `{}` must be text", crate::http::shown(name)))),
+            _ => return Err(invalid(format!("`labels.{}` must be text", crate::http::shown(name)))),
         };
         if !is_label_value(name) || !name.starts_with(|first: char| first.is_ascii_lowercase()) || !is_label_value(&value) {
             return Err(invalid(format!(
-                "the label `{}` has characters that labels cannot have: lower-case letters, digits, `_` and `-`, at most 63, the name begins with a letter",
+                "`labels.{}` has characters that labels cannot have: lower-case letters, digits, `_` and `-`, at most 63, the name begins with a letter",
                 crate::http::shown(name)
             )));
         }
-        labels.insert(name.clone(), value);
-    }
+        Ok((name.clone(), value))
+    };
+    let given: Vec<(String, String)> = every(given::params(call).optional_object("labels")?.into_iter().flatten().map(label))?;
+    labels.extend(given);
     Ok(labels)
 }
 
@@ -235,7 +284,9 @@ mod tests {
     }
 
     fn plan(with: Value, target: Value) -> Result<Plan, String> {
-        prepare(call(with, target)).map(|intent| serde_json::from_value(intent.plan).unwrap()).map_err(|why| why.message)
+        prepare(call(with, target))
+            .map(|intent| serde_json::from_value(intent.plan).unwrap())
+            .map_err(|faults| Why::from(faults).message)
     }
 
     #[test]

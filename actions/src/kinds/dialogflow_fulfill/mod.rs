@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request, shown_url};
 use crate::kinds::auth::Auth;
 use crate::kinds::dialogflow_fulfill::shapes::{Flavor, Question};
@@ -68,30 +68,32 @@ impl Action for DialogflowFulfill {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "dialogflow-fulfillment")?;
-        let url = connection.text("url")?;
-        let address = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-        let address = address.ok_or_else(|| invalid("`connection.url` is an http or https address"))?;
-        let flavor = match connection.one_of("flavor", &["es", "cx"])? {
-            Some("cx") => Flavor::Cx,
-            _ => Flavor::Es,
-        };
-        let intent = given.text("intent")?;
+        let (url, flavor, auth, language, intent, asked, params) = all((
+            address(&connection),
+            connection.one_of("flavor", &["es", "cx"]),
+            Auth::read(&connection),
+            connection.optional_text("language"),
+            given.text("intent"),
+            given.text("session"),
+            given.optional_object("params"),
+        ))?;
+        let flavor = if flavor == Some("cx") { Flavor::Cx } else { Flavor::Es };
         let question = Question {
             id: &call.key,
-            session: &session(given.text("session")?),
+            session: &session(asked),
             intent,
             query: &given
                 .value("query")
                 .map_or_else(|| intent.to_owned(), |query| query.as_str().map_or_else(|| query.to_string(), str::to_owned)),
-            params: given.optional_object("params")?,
-            language: connection.optional_text("language")?.unwrap_or("en"),
+            params,
+            language: language.unwrap_or("en"),
         };
         let request = flavor.request(&question);
-        let summary = format!("ask {} about {intent}", shown_url(&address));
-        let plan = Plan { url: url.to_owned(), flavor, request, auth: Auth::read(&connection)? };
+        let summary = format!("ask {} about {intent}", shown_url(&url.1));
+        let plan = Plan { url: url.0.to_owned(), flavor, request, auth };
         given::intent(call, &plan, summary)
     }
 
@@ -112,4 +114,11 @@ impl Action for DialogflowFulfill {
 pub(super) fn session(text: &str) -> String {
     let plain = text.len() <= 36 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:@".contains(&byte));
     if plain { text.to_owned() } else { hex::encode(Sha256::digest(text.as_bytes())).chars().take(36).collect() }
+}
+
+/// As it is written, and as it is shown.
+fn address<'a>(connection: &given::Given<'a>) -> Result<(&'a str, Url), Why> {
+    let written = connection.text("url")?;
+    let url = Url::parse(written).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.map(|url| (written, url)).ok_or_else(|| invalid("`connection.url` is an http or https address"))
 }

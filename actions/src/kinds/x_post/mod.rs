@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::action::{Action, Call, Class, Context, Failure, Field, Intent, Outcome, Repeat, Spec, Why};
-use crate::given::{self, invalid};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request};
 use crate::kinds::auth::secret;
 use crate::secret::Secret;
@@ -61,23 +61,22 @@ impl Action for XPost {
         &SPEC
     }
 
-    fn prepare(&self, call: Call) -> Result<Intent, Why> {
+    fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "x")?;
-        let base = connection.optional_text("api-url")?.unwrap_or("https://api.x.com").trim_end_matches('/');
-        if !Url::parse(base).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) {
-            return Err(invalid("`connection.api-url` must be an http or https address"));
-        }
-        let reply_to = given.optional_text("in-reply-to")?.filter(|id| !id.is_empty());
-        if reply_to.is_some_and(|id| id.len() > 20 || !id.bytes().all(|byte| byte.is_ascii_digit())) {
-            return Err(invalid("`with.in-reply-to` is the number of a post"));
-        }
+        let (base, auth, text, reply_to, most_a_day) = all((
+            base(&connection),
+            connection.text("auth"),
+            given.text("text"),
+            reply_to(&given),
+            connection.int_within("max-posts-per-day", 1, 100),
+        ))?;
         let plan = Plan {
             base: base.to_owned(),
-            auth: connection.text("auth")?.to_owned(),
-            text: given.text("text")?.to_owned(),
+            auth: auth.to_owned(),
+            text: text.to_owned(),
             reply_to: reply_to.map(str::to_owned),
-            most_a_day: connection.int_within("max-posts-per-day", 1, 100)?,
+            most_a_day,
             key: call.key.clone(),
         };
         let what = plan.reply_to.as_ref().map_or_else(|| "post on X".to_owned(), |id| format!("reply to {id} on X"));
@@ -227,4 +226,16 @@ fn outcome(post: &Value) -> Result<Outcome, Failure> {
     let id = id.ok_or_else(|| Failure::last("bad-answer", "X's answer holds no `id`"))?;
     let url = format!("https://x.com/i/status/{id}");
     Ok(Outcome { outputs: json!({ "id": id, "url": url }), summary: format!("post {id}"), url: Some(url) })
+}
+
+fn base<'a>(connection: &given::Given<'a>) -> Result<&'a str, Why> {
+    let base = connection.optional_text("api-url")?.unwrap_or("https://api.x.com").trim_end_matches('/');
+    let fits = Url::parse(base).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if fits { Ok(base) } else { Err(invalid("`connection.api-url` must be an http or https address")) }
+}
+
+fn reply_to<'a>(given: &given::Given<'a>) -> Result<Option<&'a str>, Why> {
+    let id = given.optional_text("in-reply-to")?.filter(|id| !id.is_empty());
+    let fits = id.is_none_or(|id| id.len() <= 20 && id.bytes().all(|byte| byte.is_ascii_digit()));
+    if fits { Ok(id) } else { Err(invalid("`with.in-reply-to` is the number of a post")) }
 }
