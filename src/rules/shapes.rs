@@ -22,42 +22,68 @@ pub fn of(shape: &str) -> Type {
     Type::parse(shape).unwrap_or(Type::Any)
 }
 
-/// The type that a rule declares as YAML or JSON: a text is a shape, `[T]` and `{ k: T }` may also be written as a list and a mapping.
-/// Text in it is an outsider's.
-pub fn declared(written: &Value) -> Result<Type, ShapeFault> {
-    parse(written).map(Type::from_outside)
+/// Something wrong in a declared type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Misdeclared {
+    /// Which value of the declaration it is in: the number of the item or field at each level, from the outside in.
+    pub path: Vec<usize>,
+    /// What is wrong; its place is within that value's text.
+    pub fault: ShapeFault,
 }
 
-fn parse(written: &Value) -> Result<Type, ShapeFault> {
+/// The type that a rule declares as YAML or JSON: a text is a shape, `[T]` and `{ k: T }` may also be written as a list and a mapping.
+/// Text in it is an outsider's. Every fault is reported.
+pub fn declared(written: &Value) -> Result<Type, Vec<Misdeclared>> {
+    let mut faults = Vec::new();
+    let declared = parse(written, &mut Vec::new(), &mut faults);
+    if faults.is_empty() { Ok(declared.from_outside()) } else { Err(faults) }
+}
+
+/// `any` where there is a fault.
+fn parse(written: &Value, path: &mut Vec<usize>, faults: &mut Vec<Misdeclared>) -> Type {
+    let mut fault = |message: &str| {
+        let fault = ShapeFault { span: 0..0, message: message.to_owned(), help: None };
+        faults.push(Misdeclared { path: path.clone(), fault });
+        Type::Any
+    };
     match written {
-        Value::String(shape) => Type::parse(shape),
+        Value::String(shape) => match Type::parse(shape) {
+            Ok(shape) => shape,
+            Err(found) => {
+                faults.extend(found.into_iter().map(|fault| Misdeclared { path: path.clone(), fault }));
+                Type::Any
+            }
+        },
         Value::Array(items) => match items.as_slice() {
-            [item] => Ok(Type::List(Box::new(parse(item)?))),
-            _ => Err(fault("a list has one type of items: write [T]")),
+            [item] => Type::List(Box::new(inner(0, item, path, faults))),
+            _ => fault("a list has one type of items: write [T]"),
         },
         Value::Object(fields) => {
+            if fields.len() > 1 && fields.contains_key("*") {
+                fault("\"*\" stands alone: any name, one type");
+            }
             let mut types = BTreeMap::new();
-            for (key, shape) in fields {
-                let shape = parse(shape)?;
-                if key == "*" {
-                    if fields.len() > 1 {
-                        return Err(fault("\"*\" stands alone: any name, one type"));
-                    }
-                    return Ok(Type::Map(Box::new(shape)));
+            for (place, (key, shape)) in fields.iter().enumerate() {
+                let shape = inner(place, shape, path, faults);
+                if key == "*" && fields.len() == 1 {
+                    return Type::Map(Box::new(shape));
                 }
                 match key.strip_suffix('?') {
                     Some(key) => types.insert(key.to_owned(), shape.optional()),
                     None => types.insert(key.clone(), shape),
                 };
             }
-            Ok(Type::Object(types))
+            Type::Object(types)
         }
-        _ => Err(fault("a type is missing here; use string, text, int, double, bool, any, a|b, [T], { name: T } or T?")),
+        _ => fault("a type is missing here; use string, text, int, double, bool, any, a|b, [T], { name: T } or T?"),
     }
 }
 
-fn fault(message: &str) -> ShapeFault {
-    ShapeFault { span: 0..0, message: message.to_owned(), help: None }
+fn inner(place: usize, written: &Value, path: &mut Vec<usize>, faults: &mut Vec<Misdeclared>) -> Type {
+    path.push(place);
+    let shape = parse(written, path, faults);
+    path.pop();
+    shape
 }
 
 #[cfg(test)]

@@ -104,8 +104,10 @@ fn setting(params: &Map<String, Value>, kind: &str, offered: &BTreeMap<String, V
 pub fn as_declared(intent: &Intent, uses: &str, outcome: &Outcome) -> Result<(), Why> {
     let Some((parameter, output)) = registry::declared_output(uses) else { return Ok(()) };
     let Some(declared) = intent.call.params.get(parameter) else { return Ok(()) };
-    let shape =
-        shapes::declared(declared).map_err(|fault| Why::new("evaluation", format!("`{parameter}`: {}", fault.message)))?;
+    let shape = shapes::declared(declared).map_err(|faults| {
+        let messages: Vec<&str> = faults.iter().map(|found| found.fault.message.as_str()).collect();
+        Why::new("evaluation", format!("`{parameter}`: {}", messages.join("; ")))
+    })?;
     let value = outcome.outputs.get(output).unwrap_or(&Value::Null);
     shape.fits(value).map_err(|mismatch| {
         let path = mismatch.path.trim_start_matches('.');

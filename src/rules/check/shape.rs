@@ -1,19 +1,31 @@
 //! Shapes that rules write as YAML: `body:`, `params:`, `args:`, `response:`.
 
 use super::Checker;
+use crate::rules::diagnostic::Diagnostic;
 use crate::rules::model::Argument;
-use crate::rules::shapes;
+use crate::rules::shapes::{self, Misdeclared};
 use crate::rules::types::Type;
 use crate::rules::values::{keys, literal, not_a};
-use crate::rules::yaml::Node;
+use crate::rules::yaml::{Content, Node};
 
 impl Checker<'_> {
-    /// The declared type, as it comes from outside; a fault is shown at the whole declaration, which is the thing to look at.
+    /// The declared type, as it comes from outside; a fault is shown at the whole declaration, which is the thing to look at, and in it.
     pub fn shape(&mut self, node: &Node) -> Option<Type> {
         match shapes::declared(&node.to_json()) {
             Ok(shape) => Some(shape),
-            Err(fault) => {
-                self.faults.error("type", node.span.clone(), fault.message, None);
+            Err(faults) => {
+                for Misdeclared { path, fault } in faults {
+                    let at = path.iter().try_fold(node, |node, place| match &node.content {
+                        Content::List(items) => items.get(*place),
+                        Content::Mapping(entries) => entries.get(*place).map(|entry| &entry.value),
+                        Content::Scalar(_) => None,
+                    });
+                    let at = at.unwrap_or(node);
+                    let place = at.place(self.text, &fault.span);
+                    let mut shown = Diagnostic::error(self.faults.file(), "type", node.span.clone(), fault.message);
+                    shown.help = fault.help;
+                    self.faults.extend([if place == node.span { shown } else { shown.related(place, "here") }]);
+                }
                 None
             }
         }

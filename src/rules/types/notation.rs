@@ -55,14 +55,18 @@ const FOREIGN: [(&str, &str); 9] = [
 ];
 
 impl Type {
-    /// Reads the shape notation.
-    pub fn parse(text: &str) -> Result<Self, ShapeFault> {
-        let mut reader = Reader { text, at: 0, depth: 0 };
-        let shape = reader.shape()?;
+    /// Reads the shape notation; every fault is reported, up to where it cannot be read on.
+    pub fn parse(text: &str) -> Result<Self, Vec<ShapeFault>> {
+        let mut reader = Reader { text, at: 0, depth: 0, faults: Vec::new() };
+        let shape = reader.shape();
         reader.space();
-        match reader.rest() {
-            "" => Ok(shape),
-            _ => Err(fault(reader.at..text.len(), "this is left over after the type")),
+        if shape.is_ok() && !reader.rest().is_empty() {
+            reader.faults.push(fault(reader.at..text.len(), "this is left over after the type"));
+        }
+        match shape {
+            Ok(shape) if reader.faults.is_empty() => Ok(shape),
+            Ok(_) => Err(reader.faults),
+            Err(last) => Err(reader.faults.into_iter().chain([last]).collect()),
         }
     }
 }
@@ -77,6 +81,8 @@ struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    /// Behind these it can be read on.
+    faults: Vec<ShapeFault>,
 }
 
 impl<'a> Reader<'a> {
@@ -140,7 +146,7 @@ impl<'a> Reader<'a> {
             }
             let shape = if optional { shape.optional() } else { shape };
             if key == "*" || fields.insert(key.to_owned(), shape).is_some() {
-                return Err(fault(span, format!("`{key}` cannot stand beside the names before it")));
+                self.faults.push(fault(span, format!("`{key}` cannot stand beside the names before it")));
             }
             if !self.take(',') {
                 self.expect('}')?;
@@ -167,12 +173,15 @@ impl<'a> Reader<'a> {
             [only] => match NAMED.iter().find(|(name, _)| name == only) {
                 Some((_, named)) => named.clone(),
                 None if quoted && !only.is_empty() => Type::Enum(words),
-                None => return Err(unknown(only, span)),
+                None => {
+                    self.faults.push(unknown(only, span));
+                    Type::Any
+                }
             },
             several => {
                 let repeated = several.iter().enumerate().any(|(index, word)| word.is_empty() || several[..index].contains(word));
                 if repeated {
-                    return Err(fault(start..self.at, "an enumeration has different words, none of them empty"));
+                    self.faults.push(fault(start..self.at, "an enumeration has different words, none of them empty"));
                 }
                 Type::Enum(words)
             }

@@ -40,7 +40,8 @@ fn a_shape_is_read_and_written_back() {
 #[test]
 fn a_faulty_shape_says_where_and_what() {
     let check = |text: &str, place: &str, message: &str, help: Option<&str>| {
-        let fault = Type::parse(text).expect_err(text);
+        let faults = Type::parse(text).expect_err(text);
+        let [fault] = faults.as_slice() else { panic!("{text}: {faults:?}") };
         assert_eq!((text.get(fault.span.clone()), fault.help.as_deref()), (Some(place), help), "{text}");
         assert!(fault.message.contains(message), "{text}: {}", fault.message);
     };
@@ -55,6 +56,15 @@ fn a_faulty_shape_says_where_and_what() {
     check("int int", "int", "left over", None);
     check("", "", "is missing here", None);
     assert!(Type::parse(&"[".repeat(5000)).is_err());
+}
+
+#[test]
+fn every_fault_of_a_shape_is_found() {
+    let text = "{ a: strng, b: [itn], a: int, c: x|x, d: { e: boolean }, f int }";
+    let faults = Type::parse(text).expect_err(text);
+    let found: Vec<(&str, &str)> = faults.iter().map(|fault| (&text[fault.span.clone()], fault.message.as_str())).collect();
+    let places: Vec<&str> = found.iter().map(|(place, _)| *place).collect();
+    assert_eq!(places, ["strng", "itn", "a", "x|x", "boolean", "i"], "{found:?}");
 }
 
 #[test]
