@@ -153,8 +153,8 @@ fn an_error_of_evaluation_says_what_was_found() {
     check("-(-9223372036854775807 - event.number + 41)", "too large for an int");
     check("1e308 * event.total", "too large for a double");
     check("int(event.title)", "is not an int");
-    check("int(1e30)", "is not an int");
-    check("double(\"inf\")", "is not a number");
+    check("int(1e30 * event.total)", "is not an int");
+    check("double(event.title)", "is not a number");
     check("event.payload.s + 1", "`event.payload.s` is a string");
     check("event.payload.s < 1", "have no order");
     check("event.payload.n.startsWith(\"x\")", "is an int");
@@ -163,11 +163,34 @@ fn an_error_of_evaluation_says_what_was_found() {
     check("event.payload.huge + 1", "too large for an int");
     check("event.payload.list.join(\",\")", "item 3 is missing");
     check("event.payload.s && event.draft", "not true or false");
-    check("slug(\"…\")", "no letter and no digit");
-    check("\"a\".split(\"\")", "something to split at");
+    check("slug(event.title.split(event.title).join(\"…\"))", "no letter and no digit");
+    check("event.title.split(\"\")", "something to split at");
     check("string(event.payload.o)", "is an object");
     let error = compile("event.draft && event.payload.n").holds(&environment());
     assert_eq!(error, Ok(false), "what is not reached is not evaluated");
+}
+
+#[test]
+fn a_constant_without_a_value_is_a_fault() {
+    let check = |source: &str, place: &str, expected: &str| {
+        let faults = Expression::compile(source, &scope()).expect_err(source);
+        let [fault] = faults.as_slice() else { panic!("{source}: {faults:?}") };
+        assert_eq!(source.get(fault.span.clone()), Some(place), "{source}");
+        assert!(fault.message.contains(expected), "{source}: {fault:?}");
+    };
+    check("event.number + 1 / 0", "1 / 0", "division by zero");
+    check("7 % (3 - 3) == event.number", "7 % (3 - 3)", "division by zero");
+    check("int(\"x\")", "int(\"x\")", "is not an int");
+    check("int(1e30)", "int(1e30)", "is not an int");
+    check("double(\"inf\")", "double(\"inf\")", "is not a number");
+    check("9223372036854775807 + 1", "9223372036854775807 + 1", "too large for an int");
+    check("slug(\"…\")", "slug(\"…\")", "no letter and no digit");
+    check("\"a\".split(\"\")", "\"a\".split(\"\")", "something to split at");
+    check("[1, 2].map(x, x % 0)", "x % 0", "division by zero");
+    check("event.draft || [0].exists(x, 1 / x == 1)", "1 / x", "division by zero");
+    for source in ["6 / 2", "[1].map(x, event.number / x)", "event.payload.list.map(x, [x].map(y, 1 / y))", "1 / event.number"] {
+        assert!(Expression::compile(source, &scope()).is_ok(), "{source}");
+    }
 }
 
 /// A reason as indented lines.

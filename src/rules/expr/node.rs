@@ -81,28 +81,45 @@ pub(super) enum Each {
 
 impl Node {
     /// Every part, from the outside in.
-    pub fn visit<'a>(&'a self, see: &mut impl FnMut(&'a Node)) {
+    pub fn visit<'a>(&'a self, see: &mut dyn FnMut(&'a Node)) {
         see(self);
+        self.children(&mut |child| child.visit(see));
+    }
+
+    /// The parts that it is made of.
+    fn children<'a>(&'a self, see: &mut dyn FnMut(&'a Node)) {
         match &self.kind {
             NodeKind::Constant(_) | NodeKind::Path(_) | NodeKind::Local(..) => {}
-            NodeKind::Field(inner, _) | NodeKind::Not(inner) | NodeKind::Negate(inner) | NodeKind::ToDouble(inner) => {
-                inner.visit(see)
-            }
-            NodeKind::Call(_, inner) | NodeKind::Matches(inner, _) => inner.visit(see),
-            NodeKind::List(parts) | NodeKind::And(parts) | NodeKind::Or(parts) => parts.iter().for_each(|part| part.visit(see)),
+            NodeKind::Field(inner, _) | NodeKind::Not(inner) | NodeKind::Negate(inner) | NodeKind::ToDouble(inner) => see(inner),
+            NodeKind::Call(_, inner) | NodeKind::Matches(inner, _) => see(inner),
+            NodeKind::List(parts) | NodeKind::And(parts) | NodeKind::Or(parts) => parts.iter().for_each(see),
             NodeKind::Index(left, right)
             | NodeKind::Binary(_, left, right)
             | NodeKind::Order(_, left, right)
             | NodeKind::Each(_, left, right) => {
-                left.visit(see);
-                right.visit(see);
+                see(left);
+                see(right);
             }
-            NodeKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| part.visit(see)),
+            NodeKind::If(condition, yes, no) => [condition, yes, no].into_iter().for_each(|part| see(part)),
             NodeKind::Method(_, receiver, arguments) => {
-                receiver.visit(see);
-                arguments.iter().for_each(|part| part.visit(see));
+                see(receiver);
+                arguments.iter().for_each(see);
             }
         }
+    }
+
+    /// Does it read no name, so that it is always the same? The variables of its own `map`, `exists`, … do not count, as long as `around`,
+    /// the number of loops that it stands in, is 0.
+    pub fn reads_nothing(&self, around: usize) -> bool {
+        let mut nothing = true;
+        self.visit(&mut |node| {
+            nothing &= match node.kind {
+                NodeKind::Path(_) => false,
+                NodeKind::Local(..) => around == 0,
+                _ => true,
+            };
+        });
+        nothing
     }
 
     /// Does it hold only where the flag at the path is not set?

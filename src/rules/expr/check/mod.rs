@@ -87,7 +87,19 @@ impl Checker<'_> {
             Kind::Call(name, arguments) => self.call(ast, name, arguments),
             Kind::Method(receiver, name, arguments) => self.method(ast, receiver, name, arguments),
         };
-        as_double(checked)
+        self.constant(as_double(checked))
+    }
+
+    /// What reads nothing has one value, and it is a fault if it has none: `1 / 0`, `int("x")`.
+    fn constant(&mut self, checked: Checked) -> Checked {
+        if checked.result.is_none() || !checked.node.reads_nothing(self.locals.len()) {
+            return checked;
+        }
+        match eval::Machine::new(&Environment::default()).value(&checked.node) {
+            Ok(_) => checked,
+            Err(error) => self
+                .fault(Fault::new(error.span, error.message).with_help("this is always so: nothing of the event is read here")),
+        }
     }
 
     /// A value that is worked with, so not a secret.
@@ -133,7 +145,7 @@ impl Checker<'_> {
         let mut checked = self.present(ast);
         match &checked.result {
             None | Some(Type::Any) => {}
-            Some(Type::Bool) if reads_nothing(ast) => {
+            Some(Type::Bool) if checked.node.reads_nothing(self.locals.len()) => {
                 let always = eval::Machine::new(&Environment::default()).condition(&checked.node);
                 let message = always.map_or_else(|error| error.message, |always| format!("this is always {always}"));
                 return self
@@ -331,18 +343,6 @@ fn as_double(checked: Checked) -> Checked {
 /// Is the path known by its dotted form?
 fn path_is(known: &str, path: &[&str]) -> bool {
     known.split('\u{0}').eq(path.iter().copied())
-}
-
-/// Does the part read no name at all, so that it is always the same?
-fn reads_nothing(ast: &Ast) -> bool {
-    match &ast.kind {
-        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Double(_) | Kind::Text(_) => true,
-        Kind::Name(_) => false,
-        Kind::List(parts) | Kind::And(parts) | Kind::Or(parts) | Kind::Call(_, parts) => parts.iter().all(reads_nothing),
-        Kind::Field(inner, _) | Kind::Not(inner) | Kind::Negate(inner) => reads_nothing(inner),
-        Kind::Index(left, right) | Kind::Binary(_, left, right) => reads_nothing(left) && reads_nothing(right),
-        Kind::Method(receiver, _, arguments) => reads_nothing(receiver) && arguments.iter().all(reads_nothing),
-    }
 }
 
 /// A type with its article, for messages.
