@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::rules::diagnostic::Diagnostic;
 use crate::rules::glob::{GlobSet, Subject};
 use crate::rules::model::RuleFile;
 
@@ -37,16 +38,54 @@ pub fn expand(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     found(files, pattern, "no file matches this pattern")
 }
 
+/// A file that was looked for and is there.
+#[derive(Debug)]
+pub struct Found {
+    /// Its name, and as much of its text as can be shown.
+    pub file: RuleFile,
+    /// Why it cannot be read.
+    pub unreadable: Option<Diagnostic>,
+}
+
+impl Found {
+    /// From what reading it gave.
+    pub fn new(path: String, read: Result<Vec<u8>, String>) -> Self {
+        let (text, unreadable) = match read.map(String::from_utf8) {
+            Ok(Ok(text)) => (text, None),
+            Ok(Err(error)) => {
+                let at = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                (text, Some((at, "this is not UTF-8 text".to_owned())))
+            }
+            Err(why) => (String::new(), Some((0, why))),
+        };
+        let unreadable = unreadable.map(|(at, why)| Diagnostic::error(&path, "unreadable", at..at, why));
+        Self { file: RuleFile { path, text }, unreadable }
+    }
+
+    /// The file, if it could be read.
+    pub fn readable(self) -> Result<RuleFile, String> {
+        match self.unreadable {
+            None => Ok(self.file),
+            Some(fault) => Err(format!("{}: {}", self.file.path, fault.message)),
+        }
+    }
+}
+
 /// The texts of all files that the patterns mean, each once, in the order of the patterns.
 pub fn read(folder: &Path, patterns: &[String]) -> Result<Vec<RuleFile>, String> {
-    let mut files: Vec<RuleFile> = Vec::new();
+    find(folder, patterns)?.into_iter().map(Found::readable).collect()
+}
+
+/// The same with those that cannot be read.
+pub fn find(folder: &Path, patterns: &[String]) -> Result<Vec<Found>, String> {
+    let mut files: Vec<Found> = Vec::new();
     for pattern in patterns {
         for path in expand(folder, pattern)? {
             let name = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
-            if files.iter().any(|file| file.path == name) {
-                continue;
+            if !files.iter().any(|found| found.file.path == name) {
+                files.push(Found::new(name, bytes(&path)));
             }
-            files.push(RuleFile { text: text(&path)?, path: name });
         }
     }
     Ok(files)
@@ -54,13 +93,15 @@ pub fn read(folder: &Path, patterns: &[String]) -> Result<Vec<RuleFile>, String>
 
 /// A file's text, or why there is none.
 pub fn text(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let size = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?.len();
+    Found::new(path.to_string_lossy().into_owned(), bytes(path)).readable().map(|file| file.text)
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+    let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > LARGEST {
-        return Err(format!("{shown}: {size} bytes are too many for a rule file"));
+        return Err(format!("{size} bytes are too many for a rule file"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| format!("{shown}: not UTF-8 text"))
+    fs::read(path).map_err(|error| error.to_string())
 }
 
 /// The folders to watch, and whether with those below: each one that a pattern reaches into, and the one around it, so that a

@@ -14,6 +14,7 @@ use crate::backtest::records::{Differing, Records, Report, look};
 use crate::backtest::{Change, Difference, Input};
 use crate::clock::Timestamp;
 use crate::matching::Index;
+use crate::rules::check::counted;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::load;
 use crate::rules::yaml::duration;
@@ -109,8 +110,8 @@ fn text(report: &Report, paint: Paint) -> String {
     let [fire, not, other, fail] = report.counts();
     let _ = writeln!(
         text,
-        "{} deliveries: {fire} would now fire, {not} would no longer fire, {other} would fire with other inputs, {fail} would fail",
-        report.looked_at
+        "{}: {fire} would now fire, {not} would no longer fire, {other} would fire with other inputs, {fail} would fail",
+        counted(report.looked_at, "delivery")
     );
     text
 }

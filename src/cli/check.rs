@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::{USAGE, WRONG, colour, complain};
-use crate::rule_files;
-use crate::rules::check::{Checked, Ground, Repository, check};
+use crate::rule_files::{self, Found};
+use crate::rules::check::{Checked, Ground, Repository, check, counted};
 use crate::rules::diagnostic::{self, Diagnostic, Severity, Source};
 use crate::rules::load::{clashes, too_many};
 use crate::rules::model::{Rule, RuleFile};
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
     };
     let paths: Vec<String> = paths.into_iter().cloned().collect();
     let only_settings = paths.is_empty() && !named.is_empty();
-    let files = match if only_settings { Ok(Vec::new()) } else { files(&paths, &settings) } {
+    let files = match if only_settings { Ok(Vec::new()) } else { found(&paths, &settings) } {
         Ok(files) => files,
         Err(why) => return complain(USAGE, why),
     };
@@ -142,18 +142,23 @@ impl Operator {
 
 /// The rule files that are meant, each once: those named, or those that the settings name.
 pub(crate) fn files(paths: &[String], operator: &Operator) -> Result<Vec<RuleFile>, String> {
+    found(paths, operator)?.into_iter().map(Found::readable).collect()
+}
+
+/// The same with those that cannot be read, which are faults of their own.
+pub(crate) fn found(paths: &[String], operator: &Operator) -> Result<Vec<Found>, String> {
     if !paths.is_empty() {
-        let mut files: Vec<RuleFile> = Vec::new();
+        let mut files: Vec<Found> = Vec::new();
         for path in paths {
             let found = match path.as_str() {
                 "-" => vec![standard_input()?],
                 // The folder of the settings has more in it than rules: the settings say which files those are.
                 path if operator.text.is_some() && same(path, &operator.folder) => from_settings(operator)?,
-                _ => rule_files::read(Path::new(""), std::slice::from_ref(path))?,
+                _ => rule_files::find(Path::new(""), std::slice::from_ref(path))?,
             };
-            for file in found {
-                if !files.iter().any(|other| same(&other.path, Path::new(&file.path))) {
-                    files.push(file);
+            for one in found {
+                if !files.iter().any(|other| same(&other.file.path, Path::new(&one.file.path))) {
+                    files.push(one);
                 }
             }
         }
@@ -168,9 +173,9 @@ fn same(path: &str, other: &Path) -> bool {
     Path::new(path) == other || matches!((whole(Path::new(path)), whole(other)), (Ok(one), Ok(two)) if one == two)
 }
 
-fn from_settings(operator: &Operator) -> Result<Vec<RuleFile>, String> {
+fn from_settings(operator: &Operator) -> Result<Vec<Found>, String> {
     match &operator.settings {
-        Some(settings) => rule_files::read(&operator.folder, &settings.rules),
+        Some(settings) => rule_files::find(&operator.folder, &settings.rules),
         None if operator.text.is_none() => {
             Err("there is no declic.yaml here: name rule files, or the settings with --config, or begin with `declic init`"
                 .to_owned())
@@ -180,15 +185,15 @@ fn from_settings(operator: &Operator) -> Result<Vec<RuleFile>, String> {
     }
 }
 
-fn standard_input() -> Result<RuleFile, String> {
+fn standard_input() -> Result<Found, String> {
     const LARGEST: u64 = 4 * 1024 * 1024;
-    let mut text = String::new();
-    let read = std::io::stdin().take(LARGEST + 1).read_to_string(&mut text);
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().take(LARGEST + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("standard input cannot be read: {error}"))?;
-    if text.len() as u64 > LARGEST {
+    if bytes.len() as u64 > LARGEST {
         return Err("standard input has more than 4 MiB: that is no rule file".to_owned());
     }
-    Ok(RuleFile { path: "-".to_owned(), text })
+    Ok(Found::new("-".to_owned(), Ok(bytes)))
 }
 
 fn granted<'a>(wanted: Option<&str>, settings: Option<&'a Settings>) -> Result<Option<&'a RepositorySettings>, String> {
@@ -213,12 +218,13 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(operator: &'a Operator, files: Vec<RuleFile>, granted: Option<&'a RepositorySettings>, with_settings: bool) -> Self {
+    fn new(operator: &'a Operator, files: Vec<Found>, granted: Option<&'a RepositorySettings>, with_settings: bool) -> Self {
         let settings_wrong = operator.faults.iter().any(|fault| fault.severity == Severity::Error);
         let with_settings = (with_settings && operator.text.is_some()) || settings_wrong;
         let repository = granted.map(|one| Repository { name: &one.name, grant: &one.grant });
         let ground = Ground { offer: operator.settings.as_ref().map(|settings| &settings.offer), repository };
-        let mut checked: Vec<Checked> = files.iter().map(|file| check(&file.path, &file.text, &ground)).collect();
+        let mut checked: Vec<Checked> = files.iter().map(|found| checked(found, &ground)).collect();
+        let files: Vec<RuleFile> = files.into_iter().map(|found| found.file).collect();
         let mut clashes = clashes(&files, &checked);
         clashes.extend(granted.and_then(|one| too_many(&files, &checked, one.max_rules?)));
         let requests = granted.map(|one| {
@@ -264,11 +270,12 @@ impl<'a> Report<'a> {
             let faults = &self.operator.faults;
             show(faults);
             let errors = faults.iter().filter(|fault| fault.severity == Severity::Error).count();
-            outln!("{}: {errors} errors, {} warnings", self.operator.path, faults.len() - errors);
+            let warnings = faults.len() - errors;
+            outln!("{}: {}, {}", self.operator.path, counted(errors, "error"), counted(warnings, "warning"));
         }
         for (file, checked) in self.files.iter().zip(&self.checked) {
             show(&checked.diagnostics);
-            outln!("{}: {}", file.path, counts(checked));
+            outln!("{}: {}", file.path, checked.counts());
         }
         for Request { what, name, granted } in self.requests.iter().flatten() {
             outln!("{} {what} {name}", if *granted { "granted    " } else { "not granted" });
@@ -279,15 +286,12 @@ impl<'a> Report<'a> {
     }
 }
 
-/// `4 rules, 12 tests, 0 errors, 0 warnings`
-pub(crate) fn counts(checked: &Checked) -> String {
-    format!(
-        "{} rules, {} tests, {} errors, {} warnings",
-        checked.names.len(),
-        checked.case_count,
-        checked.errors(),
-        checked.warnings()
-    )
+/// What is in the file, or why it cannot be known.
+pub(crate) fn checked(found: &Found, ground: &Ground<'_>) -> Checked {
+    match &found.unreadable {
+        None => check(&found.file.path, &found.file.text, ground),
+        Some(fault) => Checked::unreadable(fault.clone()),
+    }
 }
 
 fn summary(path: &str, checked: &Checked) -> serde_json::Value {

@@ -117,10 +117,15 @@ fn by_delivery(id: &str, operator: &Operator, set: &Arc<RuleSet>) -> Result<Play
 fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
     let path = payload.to_string_lossy();
     let text = rule_files::text(payload)?;
-    if let Ok(Value::Object(body)) = serde_json::from_str::<Value>(&text)
-        && !body.contains_key("with")
-    {
-        return from_body(event, &text, Value::Object(body));
+    // Where JSON was meant, what YAML says to it helps nobody.
+    let quoted_key = text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
+    let is_json = quoted_key || payload.extension().is_some_and(|extension| extension == "json");
+    match serde_json::from_str::<Value>(&text) {
+        Ok(Value::Object(body)) if !body.contains_key("with") => {
+            return from_body(event, &text, Value::Object(body)).map_err(|why| format!("{path}: {why}"));
+        }
+        Err(error) if is_json => return Err(format!("{path}: this is not valid JSON: {error}")),
+        _ => {}
     }
     let (happening, faults) = happening(&path, &text, event);
     let wrong = || format!("the delivery file is wrong\n\n{}", render(&faults, &[Source { path: &path, text: &text }], false));

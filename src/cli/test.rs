@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::check::{Operator, counts, files};
+use super::check::{Operator, checked, found};
 use super::paint::{Paint, printable};
 use super::{USAGE, WRONG, colour, complain};
-use crate::rules::check::{Ground, check};
+use crate::rules::check::Ground;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::model::RuleSet;
 use crate::rules::testing::{Case, Verdict, run as run_case};
@@ -61,14 +61,15 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         Ok(operator) => operator,
         Err(why) => return complain(USAGE, why.trim_end()),
     };
-    let files = match files(&arguments.paths, &operator) {
+    let files = match found(&arguments.paths, &operator) {
         Ok(files) => files,
         Err(why) => return complain(USAGE, why),
     };
     let offer = operator.settings.as_ref().map(|settings| &settings.offer);
     let mut tested = Vec::new();
-    for file in &files {
-        let checked = check(&file.path, &file.text, &Ground { offer, repository: None });
+    for found in &files {
+        let checked = checked(found, &Ground { offer, repository: None });
+        let file = &found.file;
         let wrong = (checked.errors() > 0).then(|| {
             render(
                 &checked.diagnostics,
@@ -76,7 +77,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
                 colour() && arguments.format == Format::Text,
             )
         });
-        let counts = counts(&checked);
+        let counts = checked.counts();
         let rules = Arc::new(RuleSet { rules: checked.rules.into_iter().map(Arc::new).collect(), revision: String::new() });
         let cases = if wrong.is_some() { Vec::new() } else { checked.cases };
         let results = cases.into_iter().map(|case| (case.clone(), run_case(&case, &rules, offer))).collect();

@@ -3,11 +3,12 @@
 /// The closest of the candidates, if it is close enough to have been meant.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let folded = word.to_lowercase().replace('_', "-");
-    let limit = (word.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
         .filter_map(|candidate| {
             let other = candidate.to_lowercase().replace('_', "-");
+            // What both begin with says nothing: `github.nope` is no more like `github.fork` than `nope` is like `fork`.
+            let limit = (differing(&folded, &other).chars().count() / 3).clamp(1, 3);
             let distance = distance(&folded, &other);
             // `push` for `github.push`, `queue` for `queue-latest`: a whole part of the name, or its beginning.
             let part = folded.len() >= 3 && (other.split(['.', '/']).any(|part| part == folded) || other.starts_with(&folded));
@@ -15,6 +16,17 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The word without the whole parts of a name, `github.` or `slack/`, that it begins with as the other does.
+fn differing<'w>(word: &'w str, other: &str) -> &'w str {
+    let same: usize = word
+        .split_inclusive(['.', '/'])
+        .zip(other.split_inclusive(['.', '/']))
+        .take_while(|(one, two)| one == two)
+        .map(|(part, _)| part.len())
+        .sum();
+    word.get(same..).filter(|rest| !rest.is_empty()).unwrap_or(word)
 }
 
 /// The advice as it is shown.
@@ -60,5 +72,9 @@ mod tests {
         assert_eq!(closest("queue", ["skip", "queue-latest"]), Some("queue-latest"));
         assert_eq!(closest("xyz", ["branches", "tags"]), None);
         assert_eq!(closest("on", ["in", "id"]), Some("in"));
+        assert_eq!(closest("github.nope", ["github.fork", "github.ping"]), None);
+        assert_eq!(closest("github.frok", ["github.fork", "github.ping"]), Some("github.fork"));
+        assert_eq!(closest("githb.fork", ["github.fork"]), Some("github.fork"));
+        assert_eq!(closest("slack/pots", ["slack/post", "slack/respond"]), Some("slack/post"));
     }
 }

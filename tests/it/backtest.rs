@@ -65,7 +65,7 @@ fn edited_rules_are_held_against_what_happened() {
     edited("tags:", "tags:");
     assert_eq!(
         backtest(),
-        "1 deliveries: 0 would now fire, 0 would no longer fire, 0 would fire with other inputs, 0 would fail\n"
+        "1 delivery: 0 would now fire, 0 would no longer fire, 0 would fire with other inputs, 0 would fail\n"
     );
     edited("branches: [main]", "branches: [next]");
     let text = backtest();

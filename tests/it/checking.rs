@@ -34,7 +34,7 @@ fn folders_patterns_and_files_are_each_checked_once() {
     let folder = folder(&[("rules/a.yaml", RIGHT), ("rules/b.yml", WRONG), ("more/c.yaml", RIGHT), ("more/notes.txt", "no")]);
     let (out, _, status) = said(folder.path(), &["check", "rules", "rules/a.yaml", "more/*.yaml"]);
     assert_eq!(status, Some(1));
-    for (file, counts) in [("rules/a.yaml", "0 errors"), ("rules/b.yml", "1 errors"), ("more/c.yaml", "")] {
+    for (file, counts) in [("rules/a.yaml", "0 errors,"), ("rules/b.yml", "1 error,"), ("more/c.yaml", "")] {
         let lines: Vec<&str> = out.lines().filter(|line| line.starts_with(&format!("{file}:"))).collect();
         assert!(matches!(lines.as_slice(), [line] if line.contains(counts)), "{file}: {out}");
     }
@@ -58,7 +58,7 @@ fn the_folder_of_the_settings_stands_for_the_rules_they_name() {
     assert_eq!(said(folder.path(), &["init", "."]).2, Some(0));
     let (out, why, status) = said(folder.path(), &["check", "."]);
     assert_eq!(status, Some(0), "{out}{why}");
-    assert_eq!(out, "rules/staging.yaml: 1 rules, 2 tests, 0 errors, 0 warnings\n");
+    assert_eq!(out, "rules/staging.yaml: 1 rule, 2 tests, 0 errors, 0 warnings\n");
 }
 
 #[test]
@@ -71,9 +71,53 @@ fn a_dash_is_standard_input() {
         let output = child.wait_with_output().expect("it ends");
         let out = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(expected), "{out}");
-        assert!(out.ends_with(&format!("-: 1 rules, 0 tests, {expected} errors, 0 warnings\n")), "{out}");
+        let errors = if expected == 1 { "1 error" } else { "0 errors" };
+        assert!(out.ends_with(&format!("-: 1 rule, 0 tests, {errors}, 0 warnings\n")), "{out}");
         assert_eq!(out.contains(" --> -:4:26\n"), expected == 1, "{out}");
     }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_a_fault_of_its_own() {
+    let folder = folder(&[("rules/a.yaml", WRONG), ("rules/c.yaml", RIGHT)]);
+    fs::write(folder.path().join("rules/b.yaml"), b"version: 1\nrules: { \xff }\n").expect("a written file");
+    let (out, _, status) = said(folder.path(), &["check", "rules"]);
+    assert_eq!(status, Some(1), "{out}");
+    assert!(out.contains("this is not UTF-8 text") && out.contains(" --> rules/b.yaml:2:10\n"), "{out}");
+    for counts in
+        ["a.yaml: 1 rule, 0 tests, 1 error,", "b.yaml: 0 rules, 0 tests, 1 error,", "c.yaml: 1 rule, 0 tests, 0 errors,"]
+    {
+        assert!(out.contains(counts), "{counts}: {out}");
+    }
+    let (out, _, status) = said(folder.path(), &["test", "rules/b.yaml", "rules/c.yaml"]);
+    assert!(status == Some(1) && out.contains("UTF-8") && out.contains("rules/c.yaml"), "{out}");
+    let (_, why, status) =
+        said(folder.path(), &["explain", "--event", "github.push", "--payload", "rules/b.yaml", "rules/c.yaml"]);
+    assert!(status == Some(2) && why.contains("rules/b.yaml: this is not UTF-8 text"), "{why}");
+}
+
+#[test]
+fn a_payload_that_cannot_be_read_is_named_with_the_reason() {
+    let folder = folder(&[
+        ("rules/a.yaml", RIGHT),
+        ("broken.json", "{ \"ref\": \"refs/heads/main\", }"),
+        ("unnamed", "{\n  \"ref\": main }"),
+        ("short.json", "{}"),
+    ]);
+    let explained = |event: &str, payload: &str| {
+        let (_, why, status) = said(folder.path(), &["explain", "--event", event, "--payload", payload, "rules"]);
+        assert_eq!(status, Some(2), "{why}");
+        why
+    };
+    for payload in ["broken.json", "unnamed"] {
+        let why = explained("github.push", payload);
+        assert!(why.contains(&format!("{payload}: this is not valid JSON")) && why.contains("line"), "{why}");
+        assert!(!why.contains("YAML"), "{why}");
+    }
+    assert!(explained("github.push", "short.json").contains("short.json: "));
+    let why = explained("github.nope", "short.json");
+    assert!(!why.contains("did you mean"), "{why}");
+    assert!(explained("github.psuh", "short.json").contains("did you mean `github.push`?"));
 }
 
 #[test]
@@ -109,7 +153,7 @@ fn an_empty_settings_file_is_a_fault_of_its_own() {
     let folder = folder(&[("declic.yaml", ""), ("a.yaml", RIGHT)]);
     for arguments in [&["check"] as &[&str], &["check", "a.yaml"]] {
         let (out, _, status) = said(folder.path(), arguments);
-        assert!(status == Some(2) && out.contains("declic.yaml: 1 errors, 0 warnings"), "{out}");
+        assert!(status == Some(2) && out.contains("declic.yaml: 1 error, 0 warnings"), "{out}");
     }
     fs::remove_file(folder.path().join("declic.yaml")).expect("removed");
     let (_, why, status) = said(folder.path(), &["check"]);

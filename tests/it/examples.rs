@@ -39,13 +39,7 @@ fn said(path: &str, repository: Option<&str>) -> String {
     });
     let checked = check(path, &text, &Ground { offer: Some(&settings.offer), repository: granted });
     let mut said = render(&checked.diagnostics, &[Source { path, text: &text }], false);
-    said.push_str(&format!(
-        "{path}: {} rules, {} tests, {} errors, {} warnings\n",
-        checked.names.len(),
-        checked.case_count,
-        checked.errors(),
-        checked.warnings()
-    ));
+    said.push_str(&format!("{path}: {}\n", checked.counts()));
     said
 }
 
@@ -100,7 +94,7 @@ fn what_is_not_yaml_is_shown_as_written_down() {
         let said = said(&path, None);
         let shown = said.split("\n\n").next().unwrap_or_default();
         assert_eq!(shown, written_down(&path).trim_end());
-        assert!(said.contains(" 1 errors, 0 warnings\n"), "one fault, and none that follow from it:\n{said}");
+        assert!(said.contains(" 1 error, 0 warnings\n"), "one fault, and none that follow from it:\n{said}");
     }
 }
 

@@ -119,7 +119,12 @@ impl Builder<'_> {
                 Err(_) if self.broken => return,
                 Err(error) => {
                     let at = self.bytes.offset(error.marker().index());
-                    self.fault(faults::syntax(self.file, self.text, at, error.info()));
+                    // The parser looks ahead as far as a flow reaches, so it may meet its own limit before ours.
+                    if error.info().contains("recursion limit") {
+                        self.too_deep(at..at);
+                    } else {
+                        self.fault(faults::syntax(self.file, self.text, at, error.info()));
+                    }
                     return;
                 }
             }
@@ -129,6 +134,11 @@ impl Builder<'_> {
     fn fault(&mut self, fault: Diagnostic) {
         self.broken = true;
         self.diagnostics.push(fault);
+    }
+
+    fn too_deep(&mut self, span: Range<usize>) {
+        let message = format!("lists and mappings may be nested {} deep", self.limits.depth);
+        self.fault(Diagnostic::error(self.file, "limit", span, message));
     }
 
     /// False if reading on makes no sense.
@@ -193,8 +203,7 @@ impl Builder<'_> {
     fn begin(&mut self, span: Range<usize>, anchor: usize, tag: Option<&Cow<'_, Tag>>, content: Content) -> bool {
         self.decorations(&span, anchor, tag, false);
         if self.open.len() >= self.limits.depth {
-            let message = format!("lists and mappings may be nested {} deep", self.limits.depth);
-            self.fault(Diagnostic::error(self.file, "limit", span, message));
+            self.too_deep(span);
             return false;
         }
         let flow = self.text.get(span.clone()).is_some_and(|text| text.contains(['{', '[']));
