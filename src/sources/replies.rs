@@ -98,6 +98,7 @@ impl Form {
         Some(match self {
             Self::DialogflowEs => json_words(200, &es(fields, request)),
             Self::DialogflowCx => json_words(200, &cx(fields, request)),
+            Self::Slack if present(fields, "errors").is_some() || present(fields, "close").is_some() => modal(fields),
             Self::Slack => {
                 let kind = if text(fields, "visible-to") == Some("channel") { "in_channel" } else { "ephemeral" };
                 json_words(200, &json!({ "response_type": kind, "text": text(fields, "text").unwrap_or_default() }))
@@ -116,7 +117,7 @@ impl Form {
     fn neutral(self) -> Option<Words> {
         match self {
             Self::DialogflowEs | Self::DialogflowCx | Self::Chat => Some(json_words(200, &json!({}))),
-            Self::Slack => Some(Words { status: 200, content_type: "text/plain; charset=utf-8", body: Vec::new() }),
+            Self::Slack => Some(acknowledged()),
             Self::Twilio => Some(twiml(None)),
             Self::Http => None,
         }
@@ -198,6 +199,19 @@ fn last_page(request: &[u8]) -> Option<String> {
     let page = request.pointer("/pageInfo/currentPage")?.as_str()?;
     let (flow, _) = page.rsplit_once("/pages/")?;
     Some(format!("{flow}/pages/END_SESSION"))
+}
+
+/// The answer to a modal that was sent. Slack takes no text here, not even for a button: that goes to the address for answers.
+fn modal(fields: &Map<String, Value>) -> Words {
+    match (present(fields, "errors"), fields.get("close")) {
+        (Some(errors), _) => json_words(200, &json!({ "response_action": "errors", "errors": errors })),
+        (None, Some(Value::Bool(true))) => json_words(200, &json!({ "response_action": "clear" })),
+        (None, _) => acknowledged(),
+    }
+}
+
+fn acknowledged() -> Words {
+    Words { status: 200, content_type: "text/plain; charset=utf-8", body: Vec::new() }
 }
 
 /// Only statuses that end an exchange, and no redirects.

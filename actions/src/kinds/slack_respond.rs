@@ -1,4 +1,4 @@
-//! `slack/respond`: answers a slash command at the address that came with it, after Slack's three seconds.
+//! `slack/respond`: answers a slash command, a button or a modal at the address that came with it, after Slack's three seconds.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub struct SlackRespond;
 
 static SPEC: Spec = Spec {
     name: "slack/respond",
-    summary: "Answers a slash command after its deadline, up to five times within half an hour",
+    summary: "Answers a slash command, a button or a modal after its deadline, up to five times within half an hour",
     class: Class::Plain,
     parameters: &[
         Field { name: "text", shape: "mrkdwn", summary: "The text; mentions and links in values from outside do nothing" },
@@ -74,7 +74,7 @@ impl Action for SlackRespond {
 }
 
 fn address(secret: Option<&Secret>) -> Result<Url, Why> {
-    let secret = secret.ok_or_else(|| invalid("the event is no Slack command, so there is nobody to answer"))?;
+    let secret = secret.ok_or_else(|| invalid("the event came with no address for answers; of Slack, commands, buttons and some modals do"))?;
     secret
         .expose_text()
         .and_then(|address| Url::parse(address).ok())

@@ -64,6 +64,12 @@ pub fn trigger(key: &str) -> Option<&'static str> {
     })
 }
 
+/// Keys of the reply to an event.
+pub fn reply(event: &str, key: &str) -> Option<&'static str> {
+    let advice = "Slack shows no text in the answer to a button or a modal: send it with a step, `uses: slack/respond`";
+    (event == "slack.action" && matches!(key, "text" | "visible-to")).then_some(advice)
+}
+
 /// Keys of `concurrency:`.
 pub fn concurrency(key: &str) -> Option<&'static str> {
     Some(match key {

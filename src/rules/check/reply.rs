@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::steps::Block;
 use super::trigger::Heard;
-use super::{Checker, scope};
+use super::{Checker, advice, scope};
 use crate::rules::expr::Scope;
 use crate::rules::model::Reply;
 use crate::rules::registry::{EventSpec, ReplySpec};
@@ -56,10 +56,10 @@ impl Checker<'_> {
         let first = find("when").is_some_and(|entry| self.is_first(entry));
         let scope = if first { start } else { &steps.after };
         let fields: Vec<&Entry> = entries.iter().filter(|entry| !matches!(entry.key.as_str(), "when" | "on-error")).collect();
-        let with = self.fields(entry, &fields, spec, scope);
+        let with = self.fields(entry, &fields, (event, spec), scope);
         let on_error = find("on-error").and_then(|on_error| {
             let fields: Vec<&Entry> = on_error.value.entries().unwrap_or(&[]).iter().collect();
-            self.fields(on_error, &fields, spec, &scope::on_failure(&steps.after))
+            self.fields(on_error, &fields, (event, spec), &scope::on_failure(&steps.after))
         });
         if !first {
             self.in_time(entry, event, spec, heard, steps);
@@ -88,14 +88,21 @@ impl Checker<'_> {
         word == "first"
     }
 
-    fn fields(&mut self, owner: &Entry, entries: &[&Entry], spec: &ReplySpec, scope: &Scope) -> Option<Template> {
+    fn fields(
+        &mut self,
+        owner: &Entry,
+        entries: &[&Entry],
+        (event, spec): (&EventSpec, &ReplySpec),
+        scope: &Scope,
+    ) -> Option<Template> {
         let types = shapes::object(spec.fields);
         let mut fields = Vec::new();
         let mut whole = true;
         for entry in entries {
             let Some(expected) = types.get(&entry.key) else {
                 let known = types.keys().map(String::as_str).chain(["when", "on-error"]);
-                let help = did_you_mean(&entry.key, known);
+                let advice = advice::reply(event.name, &entry.key).map(str::to_owned);
+                let help = advice.or_else(|| did_you_mean(&entry.key, known));
                 unknown_key(&mut self.faults, "this reply", entry, help);
                 whole = false;
                 continue;

@@ -52,7 +52,7 @@ impl Checker<'_> {
                 let help = format!("allow: {{ permission: write }}{counts}");
                 self.faults.error("trust", span, format!("{strangers} could start a deploy"), Some(help));
             }
-            if spec.name == "slack.command" && allow.slack_users.is_empty() && allow.slack_groups.is_empty() {
+            if spec.name.starts_with("slack.") && allow.slack_users.is_empty() && allow.slack_groups.is_empty() {
                 let help = "allow: { slack-groups: [deployers] }".to_owned();
                 let message = "everyone in the Slack workspace could start a deploy";
                 self.faults.error("trust", rule.span.clone(), message, Some(help));

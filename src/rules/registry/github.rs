@@ -95,7 +95,7 @@ const MARKED: &[&str] = &[
 
 /// Can the event be told as our own, so that `own-events:` makes a difference?
 pub fn can_be_own(spec: &EventSpec) -> bool {
-    spec.github && spec.name.strip_prefix("github.").is_some_and(|event_type| MARKED.contains(&event_type))
+    spec.name == "slack.event" || spec.name.strip_prefix("github.").is_some_and(|event_type| MARKED.contains(&event_type))
 }
 
 /// Does the event name a repository? Events of an organisation or an App do not, or not always.

@@ -18,7 +18,7 @@ pub mod webhook;
 use serde_json::{Map, Value};
 
 use super::delivery_context;
-use crate::event::Event;
+use crate::event::{Event, OWN};
 use crate::journal::record::{Delivery, NewDelivery};
 
 /// Reads a stored delivery. `payload` asks for the whole body as `event.payload` where the kind has it. `None`: nothing that a rule
@@ -32,14 +32,16 @@ pub struct Decoded {
     pub kind: &'static str,
     /// The `event` context.
     pub fields: Map<String, Value>,
+    /// Was it caused by an effect of ours?
+    pub own: bool,
 }
 
 impl Decoded {
     /// From an object.
     fn new(kind: &'static str, fields: Value) -> Self {
         match fields {
-            Value::Object(fields) => Self { kind, fields },
-            _ => Self { kind, fields: Map::new() },
+            Value::Object(fields) => Self { kind, fields, own: false },
+            _ => Self { kind, fields: Map::new(), own: false },
         }
     }
 }
@@ -47,13 +49,19 @@ impl Decoded {
 /// The event of a delivery, with its contexts.
 pub fn event(decode: Decode, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
     let decoded = decode(&delivery.content, payload)?;
-    Ok(decoded.map(|Decoded { kind, fields }| Event {
-        kind: kind.to_owned(),
-        source: delivery.content.source.clone(),
-        event: Value::Object(fields),
-        repo: Value::Null,
-        actor: Value::Null,
-        delivery: delivery_context(delivery),
+    Ok(decoded.map(|Decoded { kind, fields, own }| {
+        let mut context = delivery_context(delivery);
+        if own {
+            context[OWN] = true.into();
+        }
+        Event {
+            kind: kind.to_owned(),
+            source: delivery.content.source.clone(),
+            event: Value::Object(fields),
+            repo: Value::Null,
+            actor: Value::Null,
+            delivery: context,
+        }
     }))
 }
 

@@ -127,12 +127,95 @@ fn a_slash_command_brings_its_words_and_not_the_address_for_answers() {
 }
 
 #[test]
-fn what_else_a_slack_app_sends_is_no_command() {
+fn what_else_a_slack_app_sends_starts_nothing() {
     let form = ("content-type", "application/x-www-form-urlencoded");
-    assert_eq!(slack::decode(&stored(&[form], b"payload=%7B%7D"), false), Ok(None));
-    assert_eq!(slack::decode(&json_of(&json!({ "type": "event_callback", "command": "/x" })), false), Ok(None));
+    for body in ["payload=%7B%7D", "payload=%7B%22type%22%3A%22block_suggestion%22%7D", "other=1"] {
+        assert_eq!(slack::decode(&stored(&[form], body.as_bytes()), false), Ok(None), "{body}");
+    }
+    assert_eq!(slack::decode(&json_of(&json!({ "type": "app_rate_limited", "command": "/x" })), false), Ok(None));
     refused(slack::decode, &stored(&[form], b"command=%2Fa&command=%2Fb&team_id=T"), "twice");
     refused(slack::decode, &stored(&[form], b"command=%2Fa&team_id=T&user_id=U"), "channel_id");
+    refused(slack::decode, &stored(&[form], b"payload=%7B"), "JSON");
+}
+
+/// As Slack sends interactivity.
+fn interaction(payload: &Value) -> NewDelivery {
+    let body = crate::sources::form::encode("payload", &payload.to_string());
+    stored(&[("content-type", "application/x-www-form-urlencoded")], body.as_bytes())
+}
+
+#[test]
+fn a_button_brings_who_pressed_it_where_and_what_was_chosen() {
+    let payload = json!({
+        "type": "block_actions", "token": "s3cret", "trigger_id": "s3cret", "response_url": "https://hooks.slack.com/actions/s3cret",
+        "team": { "id": "T1" }, "user": { "id": "U1", "username": "mona", "team_id": "T1" }, "channel": { "id": "C1", "name": "deploys" },
+        "message": { "ts": "1.2", "text": "Deploy?" },
+        "actions": [{ "type": "button", "action_id": "deploy", "block_id": "b", "value": "api" }],
+        "state": { "values": { "b1": { "when": { "type": "datepicker", "selected_date": "2026-11-24" } },
+            "b2": { "who": { "type": "multi_static_select", "selected_options": [{ "value": "a" }, { "value": "b" }] } },
+            "b3": { "where": { "type": "static_select", "selected_option": null } } } }
+    });
+    let content = interaction(&payload);
+    let decoded = slack::decode(&content, true).unwrap().unwrap();
+    assert_eq!((decoded.kind, decoded.own), ("slack.action", false));
+    let event = Value::Object(decoded.fields);
+    assert_eq!((&event["type"], &event["action"], &event["value"]), (&json!("block_actions"), &json!("deploy"), &json!("api")));
+    assert_eq!(event["values"], json!({ "when": "2026-11-24", "who": ["a", "b"], "where": null }));
+    assert_eq!(event["user"], json!({ "id": "U1", "name": "mona" }));
+    assert_eq!(event["channel"], json!({ "id": "C1", "name": "deploys" }));
+    assert_eq!(event["message"], json!({ "ts": "1.2", "text": "Deploy?" }));
+    assert_eq!(event["payload"]["team"]["id"], "T1");
+    assert!(!event.to_string().contains("s3cret"), "{event}");
+    assert_eq!(slack::respond_to(&content).unwrap().expose_text(), Some("https://hooks.slack.com/actions/s3cret"));
+}
+
+#[test]
+fn the_buttons_of_an_approval_are_no_event_of_rules() {
+    let payload = json!({ "type": "block_actions", "actions": [{ "action_id": "declic-approve", "value": "run" }], "user": { "id": "U1" } });
+    assert_eq!(slack::decode(&interaction(&payload), false), Ok(None));
+    assert_eq!(slack::answered(&interaction(&payload)).unwrap().0, "run");
+}
+
+#[test]
+fn a_modal_brings_its_inputs_and_a_shortcut_its_name() {
+    let modal = json!({
+        "type": "view_submission", "team": { "id": "T1" }, "user": { "id": "U1", "name": "mona" },
+        "response_urls": [{ "response_url": "https://hooks.slack.com/app/s3cret", "channel_id": "C1" }],
+        "view": { "callback_id": "ask", "state": { "values": { "b1": { "title": { "type": "plain_text_input", "value": "Hello" } } } } }
+    });
+    let event = read(slack::decode, &interaction(&modal));
+    assert_eq!((&event["type"], &event["callback"], &event["action"]), (&json!("view_submission"), &json!("ask"), &Value::Null));
+    assert_eq!(event["values"], json!({ "title": "Hello" }));
+    assert_eq!(slack::respond_to(&interaction(&modal)).unwrap().expose_text(), Some("https://hooks.slack.com/app/s3cret"));
+    let shortcut = json!({ "type": "shortcut", "callback_id": "new", "user": { "id": "U1", "username": "mona", "team_id": "T1" } });
+    let event = read(slack::decode, &interaction(&shortcut));
+    assert_eq!((&event["callback"], &event["team"], &event["channel"]), (&json!("new"), &json!("T1"), &Value::Null));
+    assert!(slack::respond_to(&interaction(&shortcut)).is_none());
+}
+
+#[test]
+fn an_event_of_slack_brings_its_message_and_knows_our_own() {
+    let mut body = json!({
+        "token": "s3cret", "team_id": "T1", "api_app_id": "A1", "type": "event_callback", "event_id": "Ev1",
+        "event": { "type": "app_mention", "user": "U1", "text": "<@U0> deploy", "ts": "1.2", "thread_ts": "1.1", "channel": "C1" }
+    });
+    let event = read(slack::decode, &json_of(&body));
+    assert_eq!((&event["type"], &event["text"], &event["bot"]), (&json!("app_mention"), &json!("<@U0> deploy"), &json!(false)));
+    assert_eq!((&event["user"], &event["channel"]), (&json!({ "id": "U1" }), &json!({ "id": "C1" })));
+    assert_eq!((&event["ts"], &event["thread"], &event["team"]), (&json!("1.2"), &json!("1.1"), &json!("T1")));
+    let whole = slack::decode(&json_of(&body), true).unwrap().unwrap();
+    assert_eq!((whole.own, &whole.fields["payload"]["event_id"]), (false, &json!("Ev1")));
+    assert!(whole.fields["payload"].get("token").is_none());
+    body["event"]["bot_id"] = "B1".into();
+    body["event"]["app_id"] = "A2".into();
+    let other = slack::decode(&json_of(&body), false).unwrap().unwrap();
+    assert_eq!((other.own, &other.fields["bot"]), (false, &json!(true)));
+    body["event"]["app_id"] = "A1".into();
+    let delivery = crate::journal::record::Delivery { id: "d1".to_owned(), content: json_of(&body), replay: false };
+    assert!(super::event(slack::decode, &delivery, false).unwrap().unwrap().is_own());
+    let reaction = json!({ "type": "event_callback", "event": { "type": "reaction_added", "user": "U1", "item": { "channel": "C1", "ts": "1.2" } } });
+    let event = read(slack::decode, &json_of(&reaction));
+    assert_eq!((&event["channel"], &event["ts"], &event["text"]), (&json!({ "id": "C1" }), &json!("1.2"), &Value::Null));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use declic::journal::record::{DeliveryState, RunState};
 use serde_json::{Value, json};
 
 pub mod service;
+mod slack;
 
 use service::Service;
 

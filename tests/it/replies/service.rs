@@ -201,11 +201,26 @@ impl Service {
             .await
     }
 
+    /// As Slack would send interactivity.
+    pub async fn interaction(&self, payload: &Value) -> Reply {
+        self.slack(url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish())
+            .await
+    }
+
     async fn slack(&self, form: String) -> Reply {
+        self.signed_by_slack("application/x-www-form-urlencoded", form).await
+    }
+
+    /// As the Events API would send.
+    pub async fn slack_event(&self, body: &Value) -> Reply {
+        self.signed_by_slack("application/json", body.to_string()).await
+    }
+
+    async fn signed_by_slack(&self, content_type: &str, form: String) -> Reply {
         let now = declic::clock::Timestamp::now().seconds().to_string();
         let signature = format!("v0={}", mac(SLACK_SECRET, format!("v0:{now}:{form}").as_bytes()));
         let headers = [
-            ("content-type", "application/x-www-form-urlencoded".to_owned()),
+            ("content-type", content_type.to_owned()),
             ("x-slack-request-timestamp", now),
             ("x-slack-signature", signature),
         ];

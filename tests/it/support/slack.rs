@@ -19,6 +19,10 @@ struct State {
     messages: Vec<Map<String, Value>>,
     answers: Vec<Value>,
     without: Vec<String>,
+    /// Members of the group `deployers`, `S0DEPLOYERS`.
+    deployers: Vec<String>,
+    /// How often members were asked for.
+    asked_for_members: usize,
 }
 
 pub struct Slack(Mutex<State>);
@@ -31,6 +35,22 @@ impl Slack {
     /// Takes a scope away from the bot.
     pub fn take_scope(&self, scope: &str) {
         self.0.lock().unwrap().without.push(scope.to_owned());
+    }
+
+    /// A message that is there already; its `ts`.
+    pub fn post_as_bot(&self, text: &str) -> String {
+        let message = json!({ "channel": DEPLOYS, "text": text });
+        let posted = self.0.lock().unwrap().post(message.as_object().unwrap()).unwrap();
+        posted["ts"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Makes these the members of `deployers`.
+    pub fn deployers(&self, users: &[&str]) {
+        self.0.lock().unwrap().deployers = users.iter().map(|user| (*user).to_owned()).collect();
+    }
+
+    pub fn asked_for_members(&self) -> usize {
+        self.0.lock().unwrap().asked_for_members
     }
 
     pub fn messages(&self) -> Vec<Value> {
@@ -55,6 +75,7 @@ impl Slack {
         let scope = match name {
             "conversations.list" => "channels:read",
             "conversations.history" | "conversations.replies" => "channels:history",
+            "usergroups.list" | "usergroups.users.list" => "usergroups:read",
             _ => "chat:write",
         };
         if state.without.iter().any(|gone| gone == scope) {
@@ -64,6 +85,10 @@ impl Slack {
             "chat.postMessage" => state.post(&body(request, &["channel", "text", "metadata", "thread_ts", "blocks"])?),
             "chat.update" => state.update(&body(request, &["channel", "text", "metadata", "ts", "blocks"])?),
             "conversations.list" => Ok(state.list(request)),
+            "usergroups.list" => Ok(json!({ "ok": true, "usergroups": [
+                { "id": "S0OLDGROUP", "handle": "deployers", "date_delete": 1_760_000_000 },
+                { "id": "S0DEPLOYERS", "handle": "deployers", "date_delete": 0 }] })),
+            "usergroups.users.list" => state.members(request),
             "conversations.history" => state.history(request, None),
             "conversations.replies" => state.history(request, Some(request.parameter("ts").ok_or("invalid_arguments")?)),
             _ => Err("unknown_method"),
@@ -126,6 +151,14 @@ impl State {
                 json!({ "ok": true, "channels": [channel(DEPLOYS, "deploys")], "response_metadata": { "next_cursor": "" } })
             }
         }
+    }
+
+    fn members(&mut self, request: &Request) -> Result<Value, &'static str> {
+        if request.parameter("usergroup") != Some("S0DEPLOYERS") {
+            return Err("no_such_subteam");
+        }
+        self.asked_for_members += 1;
+        Ok(json!({ "ok": true, "users": self.deployers }))
     }
 
     fn history(&self, request: &Request, thread: Option<&str>) -> Result<Value, &'static str> {
