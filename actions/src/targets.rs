@@ -93,7 +93,7 @@ pub static CONNECTIONS: &[SettingKind] = &[
         name: "slack",
         summary: "A Slack workspace, through a bot",
         fields: &[
-            field("token", "secret", "Bot token with `chat:write`"),
+            field("token", "secret", "Bot token with `chat:write`, and `usergroups:read` where rules have `allow: slack-groups`"),
             field("channels", "[string]", "Channels that may be written to, by name with `#` or by id"),
             API_URL,
         ],

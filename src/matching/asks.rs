@@ -1,4 +1,4 @@
-//! What rules read of an event of GitHub that its payload does not say.
+//! What rules read of an event of GitHub or Slack that its payload does not say.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::filter;
 use crate::event::Event;
 use crate::rules::model::{Rule, Trigger};
 
-/// What GitHub is to be asked before the event is held against the rules.
+/// What GitHub or Slack is to be asked before the event is held against the rules.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asks {
     /// What may the actor do in the repository: `actor.permission`.
@@ -17,6 +17,8 @@ pub struct Asks {
     pub teams: BTreeSet<String>,
     /// What does the pull request that a command was written on bring: `event.head`, `event.fork`.
     pub pull_request: bool,
+    /// To which of these user groups does the person belong: `event.user.groups`, which only `allow:` reads.
+    pub slack_groups: BTreeSet<String>,
 }
 
 impl Asks {
@@ -30,6 +32,7 @@ impl Asks {
         self.permission |= other.permission;
         self.teams.extend(other.teams);
         self.pull_request |= other.pull_request;
+        self.slack_groups.extend(other.slack_groups);
     }
 
     /// What a rule needs to know, if one of these triggers hears the event as far as its filters can tell. Strangers can cause events, so
@@ -39,10 +42,15 @@ impl Asks {
             let mut checks = trigger.filters.iter().filter_map(|filter| filter::check(filter, trigger, event));
             event.is_own() && !trigger.own_events || checks.any(|check| !check.holds)
         };
-        if !event.kind.starts_with("github.") || triggers.iter().all(|trigger| refused(trigger)) {
+        let (on_github, in_slack) = (event.kind.starts_with("github."), event.kind.starts_with("slack."));
+        if !(on_github || in_slack) || triggers.iter().all(|trigger| refused(trigger)) {
             return;
         }
         let allow = rule.allow.as_deref();
+        if in_slack {
+            self.slack_groups.extend(allow.into_iter().flat_map(|allow| allow.slack_groups.iter().cloned()));
+            return;
+        }
         // GitHub let the push in already.
         let held_up = event.kind != "github.push" && allow.is_some_and(|allow| allow.permission.is_some());
         self.permission |= held_up || rule.reads_permission;

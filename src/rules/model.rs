@@ -260,6 +260,21 @@ pub struct Offer {
     pub secrets: std::collections::BTreeSet<String>,
 }
 
+impl Offer {
+    /// The connection whose bot knows who belongs to which group in the workspace of a source: the one that the source names, or the
+    /// only one there is. With its settings.
+    pub fn slack_of(&self, source: &str) -> Option<(&str, &Value)> {
+        let is_slack = |settings: &&Value| settings.get("type").and_then(Value::as_str) == Some("slack");
+        if let Some(named) = self.sources.get(source)?.get("connection").and_then(Value::as_str) {
+            let (name, settings) = self.connections.get_key_value(named)?;
+            return Some((name.as_str(), settings)).filter(|(_, settings)| is_slack(settings));
+        }
+        let mut all = self.connections.iter().filter(|(_, settings)| is_slack(settings));
+        let (name, settings) = all.next()?;
+        all.next().is_none().then_some((name.as_str(), settings))
+    }
+}
+
 /// What the rules of a repository may use; nothing that is not listed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grant {

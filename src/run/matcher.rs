@@ -11,7 +11,7 @@ use super::about;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
-use super::{ancestry, approval, asking};
+use super::{ancestry, approval, asking, slack_groups};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
@@ -120,7 +120,10 @@ async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box
         Some(repositories) => repositories.of(&event).await,
         None => Brought::default(),
     };
-    if shared.clients.github.has_token()
+    let groups = index.asks(&event).slack_groups;
+    if !groups.is_empty() {
+        delivery.learned = Some(slack_groups::ask(shared, &event, &groups).await);
+    } else if shared.clients.github.has_token()
         && let Err(why) = learn(shared, &mut delivery, &event, &index, &mut brought).await
     {
         return failed(format!("GitHub does not say who may start what here, so nothing is started: {why}"));

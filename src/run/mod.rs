@@ -21,6 +21,7 @@ mod reading;
 mod reply;
 pub mod retry;
 mod shared;
+mod slack_groups;
 mod waiting;
 mod worker;
 

@@ -9,6 +9,7 @@ use declic_actions::secret::Secret;
 
 use super::EngineParts;
 use super::gate::Gates;
+use super::slack_groups::Groups;
 use super::waiting::Waiting;
 use crate::event::Event;
 use crate::journal::JournalError;
@@ -26,6 +27,7 @@ pub(super) struct Shared {
     parts: EngineParts,
     pub waiting: Waiting,
     pub gates: Gates,
+    pub groups: Groups,
     older: Mutex<VecDeque<Arc<RuleSet>>>,
 }
 
@@ -49,7 +51,7 @@ pub(super) enum RuleError {
 impl Shared {
     pub fn new(parts: EngineParts) -> Self {
         let gates = Gates::new(Arc::clone(&parts.metrics), Arc::clone(&parts.journal));
-        Self { parts, waiting: Waiting::default(), gates, older: Mutex::default() }
+        Self { parts, waiting: Waiting::default(), gates, groups: Groups::default(), older: Mutex::default() }
     }
 
     pub fn action(&self, name: &str) -> Option<&'static dyn Action> {

@@ -5,7 +5,6 @@ mod auth;
 mod dialogflow;
 mod github;
 mod google;
-mod slack;
 pub(crate) mod streak;
 
 pub mod approve;
@@ -36,6 +35,7 @@ pub mod google_chat_post;
 pub mod http_request;
 pub mod log;
 pub mod pubsub_publish;
+pub mod slack;
 pub mod slack_post;
 pub mod slack_respond;
 pub mod wait_until;

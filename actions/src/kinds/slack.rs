@@ -1,6 +1,6 @@
 //! Slack's Web API: an answer 200 can be a refusal.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -12,12 +12,14 @@ use crate::secret::Secret;
 
 /// Characters that Slack takes in a message's text; it cuts what is longer without a word.
 pub(super) const LONGEST_TEXT: usize = 40_000;
+/// Where the API is, unless the operator says otherwise.
+const API: &str = "https://slack.com/api";
 /// A thousand channels a page.
 const MOST_PAGES: u32 = 20;
 
 /// The address of the API: Slack's own unless the operator names another.
 pub(super) fn base(connection: &Given<'_>) -> Result<String, Why> {
-    let written = connection.optional_text("api-url")?.unwrap_or("https://slack.com/api").trim_end_matches('/');
+    let written = connection.optional_text("api-url")?.unwrap_or(API).trim_end_matches('/');
     match url::Url::parse(written) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(written.to_owned()),
         _ => Err(invalid("`connection.api-url` must be an http or https address")),
@@ -35,15 +37,47 @@ pub(super) fn channel<'a>(given: &Given<'a>, connection: &Given<'_>) -> Result<&
 
 /// The Web API with a bot's token.
 pub(super) struct Slack<'a> {
-    context: &'a Context<'a>,
     http: &'a Http,
+    deadline: Instant,
     base: &'a str,
     token: &'a Secret,
 }
 
+/// The ids of the people in a user group, which is named by its id or its handle: `S0123ABCD`, `deployers`. The bot needs `usergroups:read`.
+/// `api` is the base address where it is not Slack's own. `None`: there is no such group.
+pub async fn members(
+    http: &Http,
+    api: Option<&str>,
+    token: &Secret,
+    group: &str,
+    deadline: Instant,
+) -> Result<Option<Vec<String>>, Failure> {
+    let slack = Slack { http, deadline, base: api.unwrap_or(API).trim_end_matches('/'), token };
+    let Some(id) = slack.group_id(group).await? else { return Ok(None) };
+    let answer = slack.get("usergroups.users.list", &[("usergroup", id.as_str())]).await?;
+    let users = answer.get("users").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    Ok(Some(users.map(str::to_owned).collect()))
+}
+
 impl<'a> Slack<'a> {
     pub(super) fn new(context: &'a Context<'a>, base: &'a str, token: &str) -> Result<Self, Failure> {
-        Ok(Self { context, http: &context.clients.http, base, token: secret(context, token)? })
+        Ok(Self { http: &context.clients.http, deadline: context.deadline, base, token: secret(context, token)? })
+    }
+
+    /// A handle stands for the group that has it now; a group that is switched off is nobody's.
+    async fn group_id(&self, group: &str) -> Result<Option<String>, Failure> {
+        let is_id = group.len() >= 9 && group.starts_with('S') && group.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        if is_id {
+            return Ok(Some(group.to_owned()));
+        }
+        let handle = group.trim_start_matches('@');
+        let answer = self.get("usergroups.list", &[]).await?;
+        let mut groups = answer.get("usergroups").and_then(Value::as_array).into_iter().flatten();
+        let found = groups.find(|group| {
+            let named = group.get("handle").and_then(Value::as_str).is_some_and(|name| name.eq_ignore_ascii_case(handle));
+            named && group.get("date_delete").and_then(Value::as_i64).unwrap_or_default() == 0
+        });
+        Ok(found.and_then(|group| group.get("id")?.as_str().map(str::to_owned)))
     }
 
     /// Calls a method with a JSON body.
@@ -59,7 +93,7 @@ impl<'a> Slack<'a> {
     }
 
     fn request(&self, method: Method, name: &str) -> Request {
-        Request::to(method, &format!("{}/{name}", self.base), self.context.deadline).bearer(self.token)
+        Request::to(method, &format!("{}/{name}", self.base), self.deadline).bearer(self.token)
     }
 
     async fn send(&self, request: Request) -> Result<Value, Failure> {

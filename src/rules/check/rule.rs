@@ -117,7 +117,7 @@ impl Checker<'_> {
             let meant = heard
                 .iter()
                 .filter_map(|heard| heard.spec)
-                .any(|spec| if slack { spec.name == "slack.command" } else { spec.github });
+                .any(|spec| if slack { spec.name.starts_with("slack.") } else { spec.github });
             if known::ALLOW.contains(&entry.key.as_str()) && !meant && heard.iter().all(|heard| heard.spec.is_some()) {
                 let events: Vec<&str> = heard.iter().filter_map(|heard| heard.spec).map(|spec| spec.name).collect();
                 let message = format!("`{}` says nothing about `{}`", entry.key, events.join("`, `"));
@@ -129,11 +129,29 @@ impl Checker<'_> {
                 "teams" => allow.teams = texts(self),
                 "users" => allow.users = texts(self),
                 "slack-users" => allow.slack_users = texts(self),
-                "slack-groups" => allow.slack_groups = texts(self),
+                "slack-groups" => {
+                    allow.slack_groups = texts(self);
+                    self.groups_are_known(entry, heard);
+                }
                 _ => {}
             }
         }
         allow
+    }
+
+    /// Who belongs to a group is asked of Slack, by a bot; without one nobody would ever be let in.
+    fn groups_are_known(&mut self, entry: &Entry, heard: &[Heard]) {
+        let Some(offer) = self.ground.offer else { return };
+        let sources = heard.iter().filter_map(|heard| heard.source.as_deref());
+        let unknown: Vec<&str> = sources
+            .filter(|source| offer.sources.get(*source).is_some_and(|settings| settings["type"] == "slack"))
+            .filter(|source| offer.slack_of(source).is_none())
+            .collect();
+        for source in unknown {
+            let message = format!("no connection can tell who belongs to a group in the workspace of `{source}`");
+            let help = "name an entry of `connections:` of type slack as `connection:` of the source".to_owned();
+            self.faults.error("allow", entry.span.clone(), message, Some(help));
+        }
     }
 
     fn permission(&mut self, node: &Node) -> Option<String> {

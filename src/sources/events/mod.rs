@@ -15,9 +15,9 @@ pub mod slack;
 mod tests;
 pub mod webhook;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::delivery_context;
+use super::journaled;
 use crate::event::{Event, OWN};
 use crate::journal::record::{Delivery, NewDelivery};
 
@@ -50,18 +50,15 @@ impl Decoded {
 pub fn event(decode: Decode, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
     let decoded = decode(&delivery.content, payload)?;
     Ok(decoded.map(|Decoded { kind, fields, own }| {
-        let mut context = delivery_context(delivery);
-        if own {
-            context[OWN] = true.into();
-        }
-        Event {
+        let event = Event {
             kind: kind.to_owned(),
             source: delivery.content.source.clone(),
             event: Value::Object(fields),
             repo: Value::Null,
             actor: Value::Null,
-            delivery: context,
-        }
+            delivery: if own { json!({ OWN: true }) } else { Value::Null },
+        };
+        journaled(event, delivery)
     }))
 }
 
