@@ -65,9 +65,14 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let http = clients.http.clone();
     let folder = folder_of(&settings.file);
     let metrics = Arc::new(Metrics::new());
-    let around = Around { public_url: settings.public_url.clone(), ..Around::default() };
+    let around = Around {
+        public_url: settings.public_url.clone(),
+        google_certs_url: settings.google.certs_url.clone(),
+        ..Around::default()
+    };
     let sources = build_sources(&settings, &around)?;
-    let outward = Arc::new(Outward::new(clients.http.clone(), Arc::clone(&around.trust), reveal(&settings)));
+    let outward = Outward::new(clients.http.clone(), Arc::clone(&around.trust), reveal(&settings));
+    let outward = Arc::new(outward.with_sns_at(settings.sns_url.clone()));
     let (rules, files) = Rules::load(folder, settings.rules.clone(), settings.offer.clone(), Arc::clone(&metrics))?;
     let faults = Faults::planned(settings.crash_at, settings.disk_slower);
     let journal = settings.store.place.serve(faults).await?;
@@ -299,6 +304,8 @@ fn allowed(settings: &Settings) -> Vec<String> {
         (&google.cloud_tasks_url, &real.cloud_tasks_url),
         (google.dialogflow_url.as_deref().unwrap_or_default(), ""),
         (google.registry_url.as_deref().unwrap_or_default(), ""),
+        (&google.certs_url, "https://www.googleapis.com"),
+        (settings.sns_url.as_deref().unwrap_or_default(), ""),
         (&settings.github.api_url, "https://api.github.com"),
     ];
     for (address, default) in addresses {

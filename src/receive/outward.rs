@@ -1,7 +1,7 @@
 //! What taking in a request may need from outside: keys that a sender publishes, the confirmation of a subscription, and a place to
 //! show the operator a secret that a provider made.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,16 @@ use declic_actions::http::{Http, Method, Request};
 use declic_actions::secret::Secret;
 
 use crate::clock::Timestamp;
-use crate::verify::Refusal;
+use crate::verify::{Refusal, sns};
 use crate::verify::trust::{Trust, Want};
 
 /// Keys and certificates are small.
 const LARGEST: usize = 256 * 1024;
 /// Senders wait for us meanwhile; three seconds is the shortest patience of those whose keys we fetch.
 const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// Confirmations that are remembered: Amazon sends one again until it is answered, and an address is fetched once.
+const CONFIRMED: usize = 256;
 
 /// Shows a secret to the operator: (source, secret).
 pub type Reveal = Arc<dyn Fn(&str, &Secret) + Send + Sync>;
@@ -38,12 +41,22 @@ pub struct Outward {
     trust: Arc<Trust>,
     reveal: Reveal,
     flights: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held while a subscription is confirmed; the addresses that were fetched, the newest last.
+    confirmed: tokio::sync::Mutex<VecDeque<String>>,
+    /// In place of Amazon's addresses.
+    sns_url: Option<String>,
 }
 
 impl Outward {
     /// With the guarded client, and the memory that the sources read.
     pub fn new(http: Http, trust: Arc<Trust>, reveal: Reveal) -> Self {
-        Self { http, trust, reveal, flights: Mutex::default() }
+        Self { http, trust, reveal, flights: Mutex::default(), confirmed: tokio::sync::Mutex::default(), sns_url: None }
+    }
+
+    /// Reaches Amazon SNS at this base address instead of its own.
+    #[must_use]
+    pub fn with_sns_at(self, url: Option<String>) -> Self {
+        Self { sns_url: url, ..self }
     }
 
     /// Fetches keys. Whoever comes while somebody is fetching waits for that and does not ask again. What fails is only logged: the
@@ -73,15 +86,36 @@ impl Outward {
     }
 
     async fn get(&self, url: &str) -> Result<(bytes::Bytes, Option<i64>), String> {
-        let request = Request::to(Method::GET, url, Instant::now() + PATIENCE).cap(LARGEST);
+        let request = Request::to(Method::GET, &self.reached(url), Instant::now() + PATIENCE).cap(LARGEST);
         let response = self.http.send(request).await.map_err(|error| error.to_string())?;
         let max_age = response.header("cache-control").and_then(max_age);
         Ok((response.body, max_age))
     }
 
-    /// Gets the address that confirms a subscription. If that fails, the provider is asked to come again.
+    /// Where an address is reached: Amazon's elsewhere if the operator said so. Only the host changes, after the address was found to be Amazon's.
+    fn reached(&self, url: &str) -> String {
+        match (&self.sns_url, sns::amazon(url)) {
+            (Some(base), Some(amazon)) => {
+                let query = amazon.query().map(|query| format!("?{query}")).unwrap_or_default();
+                format!("{base}{}{query}", amazon.path())
+            }
+            _ => url.to_owned(),
+        }
+    }
+
+    /// Gets the address that confirms a subscription, once. If that fails, the provider is asked to come again.
     pub async fn confirm(&self, url: &str) -> Result<(), Refusal> {
-        self.get(url).await.map(|_| ()).map_err(|why| Refusal::not_now(format!("the subscription cannot be confirmed: {why}")))
+        let mut confirmed = self.confirmed.lock().await;
+        if confirmed.iter().any(|known| known == url) {
+            return Ok(());
+        }
+        let got = self.get(url).await;
+        got.map_err(|why| Refusal::not_now(format!("the subscription cannot be confirmed: {why}")))?;
+        if confirmed.len() >= CONFIRMED {
+            confirmed.pop_front();
+        }
+        confirmed.push_back(url.to_owned());
+        Ok(())
     }
 
     /// Shows a secret to the operator.

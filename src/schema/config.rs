@@ -50,6 +50,7 @@ fn section(key: &str) -> Option<Value> {
         "repositories" => repositories(),
         "rules" => described(shape::texts(), "Rule files of the operator, as patterns; rules/*.yaml if not given."),
         "google" => fields(keys::GOOGLE, "Google's addresses and credentials; nothing is needed on Google Cloud."),
+        "aws" => fields(keys::AWS, "Amazon's address."),
         "github" => fields(keys::GITHUB, "GitHub's address and credentials."),
         "egress" => fields(keys::EGRESS, "What may be reached although its address is private."),
         "admin" => fields(keys::ADMIN, "Who may look and act; without it, only this machine."),

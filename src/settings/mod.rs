@@ -25,7 +25,7 @@ mod store;
 pub mod keys {
     pub use super::admin::ADMIN;
     pub use super::read::KEYS as FILE;
-    pub use super::sections::{EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY};
+    pub use super::sections::{AWS, EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY};
     pub use super::store::STORE;
 }
 
@@ -63,6 +63,8 @@ pub struct Settings {
     pub google: GoogleSettings,
     /// GitHub's base address and credentials.
     pub github: GitHubSettings,
+    /// `aws: { sns-url: … }`: where Amazon SNS is reached, if not at its own addresses.
+    pub sns_url: Option<String>,
     /// `host` or `host:port` that may be reached although they are private.
     pub egress_allow: Vec<String>,
     /// Who may look and act.
@@ -161,6 +163,8 @@ pub struct GoogleSettings {
     pub cloud_build_url: String,
     /// Cloud Tasks.
     pub cloud_tasks_url: String,
+    /// `https://www.googleapis.com`, where the keys of Google's ID tokens are.
+    pub certs_url: String,
     /// Dialogflow, in place of the address of each region.
     pub dialogflow_url: Option<String>,
     /// Host of the metadata server: `metadata.google.internal`, or `GCE_METADATA_HOST`.

@@ -41,6 +41,7 @@ pub static GOOGLE: &[Field] = &[
     field("cloud-build-url", "string?", "Base address of Cloud Build"),
     field("cloud-tasks-url", "string?", "Base address of Cloud Tasks"),
     field("dialogflow-url", "string?", "Base address of Dialogflow, in place of that of each region"),
+    field("certs-url", "string?", "Base address of the keys that Google signs ID tokens with, in place of www.googleapis.com"),
     field("metadata-host", "string?", "Host of the metadata server"),
     field("registry-url", "string?", "Address of a mirror in place of the image's own registry"),
     field("credentials", "string?", "Path of a service account's key file"),
@@ -51,6 +52,14 @@ pub static GITHUB: &[Field] = &[
     field("api-url", "string?", "Base address of the API: `https://HOST/api/v3` for an Enterprise Server"),
     field("token", "secret?", "Entry of `secrets:` that holds a token"),
 ];
+
+/// `aws:`
+pub static AWS: &[Field] = &[field(
+    "sns-url",
+    "string?",
+    "Where certificates and confirmations of SNS are fetched, in place of `sns.REGION.amazonaws.com`: a proxy, or a stand-in. The messages must \
+     name Amazon's own addresses all the same",
+)];
 
 /// `egress:`
 pub static EGRESS: &[Field] =
@@ -105,6 +114,7 @@ impl Reader<'_> {
             fcm_url: address("fcm-url", "https://fcm.googleapis.com"),
             cloud_build_url: address("cloud-build-url", "https://cloudbuild.googleapis.com"),
             cloud_tasks_url: address("cloud-tasks-url", "https://cloudtasks.googleapis.com"),
+            certs_url: address("certs-url", "https://www.googleapis.com"),
             dialogflow_url: self.address(entry, &fields, "dialogflow-url"),
             registry_url: self.address(entry, &fields, "registry-url"),
             metadata_host: text(&fields, "metadata-host")
@@ -114,6 +124,12 @@ impl Reader<'_> {
                 .map(|path| self.folder.join(path))
                 .or_else(|| environment.get("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from)),
         }
+    }
+
+    /// `aws: { sns-url: … }`
+    pub fn sns_url(&mut self, entry: Option<&Entry>) -> Option<String> {
+        let fields = entry.map(|entry| self.mapping(entry, AWS)).unwrap_or_default();
+        self.address(entry, &fields, "sns-url")
     }
 
     /// `github:`; the token itself comes later.

@@ -12,6 +12,7 @@ use declic::clock::Timestamp;
 use declic::inbound::Inbound;
 use declic::receive::{Limits, Outward};
 use declic::sources::{Around, Source};
+use declic::verify::trust::{Form, Trust, Want};
 use declic_actions::http::{Http, HttpSettings};
 use declic_actions::secret::Secret;
 use serde_json::json;
@@ -68,6 +69,7 @@ struct Pushing {
     source: Arc<dyn Source>,
     keys: KeyServer,
     private: Secret,
+    trust: Arc<Trust>,
 }
 
 impl Pushing {
@@ -82,7 +84,7 @@ impl Pushing {
         let http = Http::new(HttpSettings { allow: vec![keys.host.clone()], user_agent: "test".to_owned() }).unwrap();
         let outward = Outward::new(http, Arc::clone(&around.trust), Arc::new(|_, _| {}));
         let service = Service::with_outward(vec![Arc::clone(&source)], Limits::default(), Some(Arc::new(outward))).await;
-        Self { service, source, keys, private }
+        Self { service, source, keys, private, trust: around.trust }
     }
 
     async fn push(&self, id: &str, private: &Secret) -> Answer {
@@ -142,6 +144,20 @@ async fn without_keys_the_sender_is_asked_to_come_again() {
     }
     assert_eq!(pushing.keys.asked(), 1, "a sender decides how often we ask");
     assert!(pushing.service.stored().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_keys_stay_while_new_ones_cannot_be_had() {
+    let pushing = Pushing::start().await;
+    let (private, set) = key();
+    let want = Want { url: pushing.keys.url.clone(), form: Form::Keys, id: "test".to_owned() };
+    let long_ago = Timestamp(Timestamp::now().0 - 3_600_000);
+    pushing.trust.put(&want, set.as_bytes(), Some(60), long_ago).unwrap();
+    pushing.keys.works.store(false, Ordering::SeqCst);
+    for id in ["1", "2"] {
+        assert_eq!(pushing.push(id, &private).await.status, 204);
+    }
+    assert_eq!(pushing.keys.asked(), 1, "tried again, not for every request");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,12 +39,20 @@ const LARGEST_GREETING: usize = 16 * 1024;
 const LONGEST_WORD: usize = 255;
 
 /// What the whole service has, for sources that need it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Around {
     /// Address providers reach us at, without a slash at the end.
     pub public_url: Option<String>,
+    /// Base address of the keys that Google signs ID tokens with, without a slash at the end.
+    pub google_certs_url: String,
     /// Keys that others publish.
     pub trust: Arc<Trust>,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Self { public_url: None, google_certs_url: "https://www.googleapis.com".to_owned(), trust: Arc::default() }
+    }
 }
 
 /// A source of any provider in the catalogue.

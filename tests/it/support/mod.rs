@@ -11,10 +11,12 @@ pub mod google_apis;
 pub mod openapi;
 pub mod packages;
 pub mod postgres;
+pub mod rsa;
 pub mod scene;
 pub mod service;
 pub mod slack;
 pub mod vectors;
+pub mod whole;
 pub mod x;
 
 pub use vectors::vectors;
