@@ -12,13 +12,13 @@ const AUTH: Field = field(
     "auth",
     "{ hmac?: { secret: secret, header: string, algorithm?: sha256|sha384|sha512|sha1, prefix?: string, label?: string, separator?: string, \
      encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, timestamp-label?: string, \
-     timestamp-field?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration, key?: text|base64|whsec|hex, \
+     timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration, key?: text|base64|whsec|hex, \
      public-url?: string }, \
      standard-webhooks?: { secret: secret, headers?: string, max-age?: duration }, \
      ed25519?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, timestamp-header?: string, \
-     timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
+     timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration }, \
      ecdsa-p256?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, \
-     timestamp-header?: string, timestamp-unit?: seconds|milliseconds, max-age?: duration }, \
+     timestamp-header?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration }, \
      oidc?: { audience: string, email: string, issuers?: [string], keys-url?: string }, \
      basic?: secret, bearer?: secret, path?: secret, token?: { header: string, prefix?: string, secret: secret }, \
      query?: { name: string, secret: secret }, field?: { path: string, secret: secret } }",
@@ -75,7 +75,17 @@ pub static KINDS: &[SettingKind] = &[
     SettingKind {
         name: "slack",
         summary: "Events, slash commands and interactivity of a Slack app.",
-        fields: &[field("signing-secret", "secret", "The app's signing secret."), MAX_AGE, DEDUP],
+        fields: &[
+            field("signing-secret", "secret", "The app's signing secret."),
+            field(
+                "connection",
+                "connection?",
+                "Entry of `connections:` whose bot is asked who belongs to a group of `allow: slack-groups`; the only one of type slack if \
+                 left out.",
+            ),
+            MAX_AGE,
+            DEDUP,
+        ],
     },
     SettingKind { name: "dialogflow-es", summary: "Dialogflow ES fulfillment.", fields: &[AUTH, DEADLINE, DEDUP] },
     SettingKind { name: "dialogflow-cx", summary: "Dialogflow CX fulfillment.", fields: &[AUTH, DEADLINE, DEDUP] },
@@ -171,7 +181,12 @@ pub static KINDS: &[SettingKind] = &[
     SettingKind {
         name: "grafana",
         summary: "Alerts of Grafana.",
-        fields: &[SECRET, field("timestamp-header", "string?", "The header with the time, as set in the contact point."), DEDUP],
+        fields: &[
+            SECRET,
+            field("header", "string?", "The header with the signature, as set in the contact point; Grafana's own if not set."),
+            field("timestamp-header", "string?", "The header with the time, as set in the contact point."),
+            DEDUP,
+        ],
     },
     SettingKind {
         name: "hubspot",

@@ -152,7 +152,7 @@ impl Scheme {
             Self::Token(scheme) => vec![("authorization".to_owned(), format!("Bearer {}", scheme.sign(inbound, private)?))],
             Self::Credential(scheme) => return scheme.sign(inbound),
             Self::Items(scheme) => return scheme.sign(inbound),
-            Self::Sns(_) => return Err(Refusal::unverified("only Amazon can sign for its topics: publish to the topic instead")),
+            Self::Sns(scheme) => return scheme.sign(inbound, private),
             Self::Any(schemes) => match schemes.first() {
                 Some(first) => return first.sign(inbound, private),
                 None => return Err(Refusal::unverified("there is no way to verify")),

@@ -32,6 +32,10 @@ pub enum Part {
     Method,
     /// The address the provider was told, with the query of the request.
     Url,
+    /// The path of the request as it came, without the query.
+    Path,
+    /// The query of the request as it came, without `?`.
+    Query,
     /// The names and values of a form, sorted, without separators. A body that is no form must be named by its SHA-256 in the
     /// query (`bodySHA256`), or it would not be signed at all.
     Form,
@@ -49,7 +53,7 @@ impl Parts {
         Self(vec![Part::Body])
     }
 
-    /// Reads `v0:{timestamp}:{body}`. The names are `body timestamp method url form header:NAME payload:FIELD`.
+    /// Reads `v0:{timestamp}:{body}`. The names are `body timestamp method url path query form header:NAME payload:FIELD`.
     pub fn read(template: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = template;
@@ -63,11 +67,13 @@ impl Parts {
                 ("timestamp", "") => Part::Timestamp,
                 ("method", "") => Part::Method,
                 ("url", "") => Part::Url,
+                ("path", "") => Part::Path,
+                ("query", "") => Part::Query,
                 ("form", "") => Part::Form,
                 ("header", name) if !name.is_empty() => Part::Header(name.to_ascii_lowercase()),
                 ("payload", field) if !field.is_empty() => Part::Payload(field.to_owned()),
                 _ => {
-                    let known = "body, timestamp, method, url, form, header:NAME, payload:FIELD";
+                    let known = "body, timestamp, method, url, path, query, form, header:NAME, payload:FIELD";
                     return Err(format!("`{{{name}}}` cannot be signed; known: {known}"));
                 }
             });
@@ -212,6 +218,8 @@ impl Envelope {
                 Part::Text(text) => Cow::Borrowed(text.as_bytes()),
                 Part::Method => Cow::Borrowed(inbound.method.as_bytes()),
                 Part::Url => Cow::Borrowed(url.as_bytes()),
+                Part::Path => Cow::Borrowed(inbound.path.as_bytes()),
+                Part::Query => Cow::Borrowed(inbound.query.as_bytes()),
                 Part::Timestamp => Cow::Borrowed(timestamp.unwrap_or_default().as_bytes()),
                 Part::Header(name) => match inbound.header(name) {
                     Some(value) if !value.is_empty() => Cow::Borrowed(value.as_bytes()),

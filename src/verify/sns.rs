@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{
+    RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use declic_actions::secret::Secret;
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -18,6 +22,8 @@ use crate::json;
 
 /// Seconds a message may be old: Amazon tries again for as long.
 const TOLERANCE: i64 = 3600;
+/// The address that a message names whose certificate was made for tests.
+const TEST_CERTIFICATE: &str = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-test.pem";
 /// Bytes of a message with its envelope; Amazon's limit is 256 KiB before escaping.
 const LARGEST: usize = 2 * 1024 * 1024;
 
@@ -78,6 +84,41 @@ impl Scheme {
             return Err("is too old, or from the future".to_owned());
         }
         Ok(message)
+    }
+}
+
+impl Scheme {
+    /// Signs a message with an RSA key made for tests (PKCS#8 in base64): its certificate must stand where the message says, which
+    /// `aws.sns-url` of the settings can make true.
+    pub fn sign(&self, inbound: &mut Inbound, private: Option<&Secret>) -> Result<(), Refusal> {
+        let Some(private) = private else {
+            let why = "only Amazon has the key of its topics; give one made for tests with --key FILE, and let `aws.sns-url` lead to its certificate";
+            return Err(Refusal::unverified(why));
+        };
+        let unusable = || Refusal::unverified("the key given with --key is not an RSA key in PKCS#8");
+        let text = private.expose_text().unwrap_or_default();
+        let lines: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        let pair = STANDARD.decode(lines.trim()).ok().and_then(|der| RsaKeyPair::from_pkcs8(&der).ok()).ok_or_else(unusable)?;
+        let mut message = json::parse(&inbound.body).map_err(|flaw| Refusal::malformed(flaw.to_string()))?;
+        let fields = message.as_object_mut().ok_or_else(|| Refusal::malformed("the message is not an object"))?;
+        let usual = [
+            ("Type", "Notification".to_owned()),
+            ("MessageId", ulid::Ulid::new().to_string()),
+            ("TopicArn", self.topics.first().cloned().unwrap_or_default()),
+            ("Message", String::new()),
+            ("SigningCertURL", TEST_CERTIFICATE.to_owned()),
+        ];
+        for (name, value) in usual {
+            fields.entry(name).or_insert(Value::String(value));
+        }
+        fields.insert("Timestamp".to_owned(), inbound.received_at.rfc3339().into());
+        fields.insert("SignatureVersion".to_owned(), "2".into());
+        let signed = signed(&message).ok_or_else(|| Refusal::malformed("the message lacks a field that is signed"))?;
+        let mut signature = vec![0; pair.public_modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).map_err(|_| unusable())?;
+        message["Signature"] = STANDARD.encode(signature).into();
+        inbound.body = message.to_string().into();
+        Ok(())
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Unit {
     Seconds,
     /// Milliseconds.
     Milliseconds,
+    /// Nothing: it is a date of RFC 3339, compared to the second.
+    Date,
 }
 
 /// A rule for the time of a request.
@@ -36,6 +38,10 @@ pub struct Rule {
 impl Rule {
     /// Checks a time as written. Plain decimal digits only: official checkers disagree about everything else.
     pub fn check(&self, text: &str, now: Timestamp) -> Result<(), &'static str> {
+        if self.unit == Unit::Date {
+            let date = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| "is not a date of RFC 3339")?;
+            return self.check_number(date.timestamp(), now);
+        }
         let plain = (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         if !plain || (text.len() > 1 && text.starts_with('0')) {
             return Err("is not a time");
@@ -47,7 +53,7 @@ impl Rule {
     pub fn check_number(&self, number: i64, now: Timestamp) -> Result<(), &'static str> {
         // Compared in the unit it is written in: a time in seconds says nothing about the milliseconds within it.
         let (now, tolerance) = match self.unit {
-            Unit::Seconds => (now.seconds(), self.tolerance),
+            Unit::Seconds | Unit::Date => (now.seconds(), self.tolerance),
             Unit::Milliseconds => (now.0, self.tolerance.saturating_mul(1000)),
         };
         match now.saturating_sub(number) {
@@ -62,6 +68,7 @@ impl Rule {
         match self.unit {
             Unit::Seconds => now.seconds().to_string(),
             Unit::Milliseconds => now.0.to_string(),
+            Unit::Date => now.rfc3339(),
         }
     }
 }
@@ -93,5 +100,17 @@ mod tests {
         let rule = Rule { unit: Unit::Milliseconds, ..rule };
         assert!(rule.check("1760000000000", now).is_ok());
         assert!(rule.check("1760000000", now).is_err());
+        let rule = Rule { unit: Unit::Date, ..rule };
+        for (time, fine) in [
+            ("2025-10-09T08:53:20Z", true),
+            ("2025-10-09T10:53:20.123456789+02:00", true),
+            ("2025-10-09T08:48:20Z", true),
+            ("2025-10-09T08:48:19Z", false),
+            ("2025-10-09T08:58:21Z", false),
+            ("1760000000", false),
+            ("2025-10-09", false),
+        ] {
+            assert_eq!(rule.check(time, now).is_ok(), fine, "{time}");
+        }
     }
 }

@@ -10,10 +10,12 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use declic::sources::KINDS;
+use serde_json::json;
 
-use crate::doors::{KeyServer, key};
+use crate::doors::KeyServer;
 use crate::support::binary::{Binary, command};
 use crate::support::packages;
+use crate::support::rsa::Rsa;
 
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PLAIN: &str = r#"{"type":"a.b","id":"1","event":"e"}"#;
@@ -61,6 +63,18 @@ fn kinds(keys: &str, sendgrid: &str) -> Vec<Kind> {
         ("google-cloud-scheduler", oidc(), String::new(), text("{}")),
         ("google-cloud-tasks", oidc(), String::new(), text("{}")),
         ("pubsub-push", oidc(), String::new(), text(pushed)),
+        (
+            "aws-sns",
+            text("topic-arn: [\"arn:aws:sns:us-east-1:123456789012:t\"]"),
+            String::new(),
+            text(r#"{"Type":"Notification","Message":"m"}"#),
+        ),
+        (
+            "google-chat",
+            text("audience: \"https://declic.example.dev\""),
+            String::new(),
+            text(r#"{"type":"MESSAGE","message":{"name":"spaces/A/messages/B","text":"hi"}}"#),
+        ),
         ("grafana", hook(), text("s"), text(alerts)),
         ("hubspot", url.clone(), text("s"), text(r#"[{"subscriptionType":"contact.creation","eventId":1}]"#)),
         ("jira", hook(), text("s"), text(r#"{"webhookEvent":"jira:issue_created"}"#)),
@@ -95,9 +109,7 @@ fn kinds(keys: &str, sendgrid: &str) -> Vec<Kind> {
 
 /// Types that nobody but the provider can sign for, or whose request holds the time it was made at.
 const NOT_SENT: &[(&str, &str)] = &[
-    ("aws-sns", "Amazon has the private key; the command says so"),
     ("github-app", "signed as `github`"),
-    ("google-chat", "its keys are at Google's own address"),
     ("linear", "the body holds the time; sent by a test of its own"),
 ];
 
@@ -111,7 +123,8 @@ pub fn private(path: &Path, text: &str) {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-fn settings(folder: &Path, kinds: &[Kind], allow: &str) {
+/// `keys` serves Google's keys, `certificates` Amazon's.
+fn settings(folder: &Path, kinds: &[Kind], keys: &str, certificates: &str) {
     let mut secrets = String::new();
     let mut sources = String::new();
     for (kind, fields, value, body) in kinds {
@@ -124,7 +137,8 @@ fn settings(folder: &Path, kinds: &[Kind], allow: &str) {
         fs::write(folder.join(format!("{kind}.body")), body).unwrap();
     }
     let text = format!(
-        "version: 1\npublic-url: https://declic.example.dev\nstore: {{ sqlite: declic.db }}\negress: {{ allow: [\"{allow}\"] }}\nsecrets:\n{secrets}sources:\n{sources}"
+        "version: 1\npublic-url: https://declic.example.dev\nstore: {{ sqlite: declic.db }}\negress: {{ allow: [\"{keys}\"] }}\n\
+         google: {{ certs-url: \"http://{keys}\" }}\naws: {{ sns-url: \"http://{certificates}\" }}\nsecrets:\n{secrets}sources:\n{sources}"
     );
     fs::write(folder.join("declic.yaml"), text).unwrap();
     idle(folder);
@@ -139,8 +153,9 @@ pub fn idle(folder: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_declic_send_signs_is_taken_in_by_every_type_of_source() {
-    let (private, set) = key();
-    let keys = KeyServer::start(set).await;
+    let rsa = Rsa::new();
+    let keys = KeyServer::start(json!({ "keys": [rsa.published("test")] }).to_string()).await;
+    let certificates = KeyServer::start(rsa.certificate()).await;
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
     let public: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
     let kinds = kinds(&keys.url, &STANDARD.encode(public.as_ref()));
@@ -148,8 +163,8 @@ async fn what_declic_send_signs_is_taken_in_by_every_type_of_source() {
     let forgotten: Vec<&str> = KINDS.iter().map(|kind| kind.name).filter(|name| !known.contains(name)).collect();
     assert!(forgotten.is_empty(), "nobody sends to {forgotten:?}");
     let folder = tempfile::tempdir().unwrap();
-    settings(folder.path(), &kinds, &keys.host);
-    fs::write(folder.path().join("rsa.key"), private.expose()).unwrap();
+    settings(folder.path(), &kinds, &keys.host, &certificates.host);
+    fs::write(folder.path().join("rsa.key"), rsa.private()).unwrap();
     fs::write(folder.path().join("ed25519.key"), "07".repeat(32)).unwrap();
     let pkcs8 = pair.to_pkcs8v1().unwrap();
     fs::write(folder.path().join("p256.key"), STANDARD.encode(pkcs8.as_ref())).unwrap();
@@ -164,6 +179,7 @@ async fn what_declic_send_signs_is_taken_in_by_every_type_of_source() {
             let key = match *kind {
                 "discord" => Some("ed25519.key"),
                 "sendgrid" => Some("p256.key"),
+                "aws-sns" | "google-chat" => Some("rsa.key"),
                 _ if fields.contains("oidc") => Some("rsa.key"),
                 _ => None,
             };
@@ -185,7 +201,7 @@ async fn what_declic_send_signs_is_taken_in_by_every_type_of_source() {
 #[test]
 fn githubs_own_examples_are_sent_by_name_if_the_package_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    settings(folder.path(), &kinds("http://127.0.0.1:9/", ""), "127.0.0.1:9");
+    settings(folder.path(), &kinds("http://127.0.0.1:9/", ""), "127.0.0.1:9", "127.0.0.1:9");
     let text = fs::read_to_string(folder.path().join("declic.yaml")).unwrap();
     let text: String = text
         .lines()

@@ -23,8 +23,8 @@ const TOLERANCE: i64 = 300;
 /// Bytes of a shared key of Standard Webhooks.
 const STANDARD_KEY: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// Google's keys for ID tokens.
-const GOOGLE_KEYS: &str = "https://www.googleapis.com/oauth2/v3/certs";
+/// Where Google's keys for ID tokens are, at the address of its keys.
+const GOOGLE_KEYS: &str = "/oauth2/v3/certs";
 const GOOGLE_ISSUERS: [&str; 2] = ["https://accounts.google.com", "accounts.google.com"];
 
 /// One thing or a list of them.
@@ -255,9 +255,14 @@ impl Building<'_> {
             issuers,
             audiences: oidc.audience.list(),
             email: oidc.email,
-            keys_url: oidc.keys_url.unwrap_or_else(|| GOOGLE_KEYS.to_owned()),
+            keys_url: self.keys_url(oidc.keys_url.as_deref().unwrap_or(GOOGLE_KEYS)),
             trust: Arc::clone(&self.around.trust),
         }
+    }
+
+    /// A path is one at the address of Google's keys.
+    fn keys_url(&self, written: &str) -> String {
+        if written.starts_with('/') { format!("{}{written}", self.around.google_certs_url) } else { written.to_owned() }
     }
 
     /// Both kinds of key have the same headers; each key is used in its own version only.
@@ -310,7 +315,8 @@ impl Building<'_> {
         let unit = match form.timestamp_unit.as_deref() {
             None | Some("seconds") => Unit::Seconds,
             Some("milliseconds") => Unit::Milliseconds,
-            Some(other) => return Err(format!("counts time in {other}; known: seconds, milliseconds")),
+            Some("rfc3339") => Unit::Date,
+            Some(other) => return Err(format!("counts time in {other}; known: seconds, milliseconds, rfc3339")),
         };
         let tolerance = tolerance(form.max_age.as_deref())?;
         Ok(Envelope {

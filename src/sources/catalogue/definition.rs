@@ -1,4 +1,4 @@
-//! A provider as data: one YAML file, with the entry's own settings put in where it says `$name`.
+//! A provider as data: one YAML file, with the entry's own settings put in where it says `$name`, or `$name|what-else`.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,10 @@ fn lacks(value: &Value, fields: &Map<String, Value>) -> bool {
 fn filled(value: Value, fields: &Map<String, Value>) -> Option<Value> {
     match value {
         Value::String(text) => match text.strip_prefix('$') {
-            Some(name) => fields.get(name).cloned(),
+            Some(name) => match name.split_once('|') {
+                Some((name, usual)) => Some(fields.get(name).cloned().unwrap_or_else(|| usual.into())),
+                None => fields.get(name).cloned(),
+            },
             None => Some(Value::String(text)),
         },
         Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(|item| filled(item, fields)).collect())),
