@@ -9,8 +9,8 @@ use declic_actions::http::{Http, Method, Request};
 use declic_actions::secret::Secret;
 
 use crate::clock::Timestamp;
-use crate::verify::{Refusal, sns};
 use crate::verify::trust::{Trust, Want};
+use crate::verify::{Refusal, sns};
 
 /// Keys and certificates are small.
 const LARGEST: usize = 256 * 1024;

@@ -99,7 +99,11 @@ async fn fetch(shared: &Shared, settings: &Value, group: &str) -> Option<HashSet
             None
         }
         Err(failure) => {
-            tracing::warn!(group, "who belongs to a user group of Slack cannot be looked up, so nobody does: {}", failure.why().message);
+            tracing::warn!(
+                group,
+                "who belongs to a user group of Slack cannot be looked up, so nobody does: {}",
+                failure.why().message
+            );
             None
         }
     }

@@ -67,11 +67,19 @@ fn assert_success(what: &str, output: &Output) {
 fn every_yaml_block_is_right() {
     let mut seen = 0;
     for document in documents() {
+        // A rule is checked with the settings that the document showed before it, or with those of `declic init`.
+        let mut settings: Option<String> = None;
         for block in blocks(&document).into_iter().filter(|block| block.language == "yaml") {
             let name = block.text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default().to_owned();
             assert!(name.ends_with(".yaml"), "{}: a YAML block begins with the name of its file, `# rules/x.yaml`", block.place);
             let folder = tempfile::tempdir().expect("a temporary folder");
             assert_success("declic init", &declic(folder.path(), &["init"]));
+            if name == "declic.yaml" {
+                settings = Some(block.text.clone());
+            }
+            if let Some(settings) = &settings {
+                fs::write(folder.path().join("declic.yaml"), settings).expect("a written file");
+            }
             let file = folder.path().join(&name);
             fs::create_dir_all(file.parent().expect("below the folder")).expect("a folder");
             fs::write(&file, &block.text).expect("a written file");

@@ -108,10 +108,8 @@ fn kinds(keys: &str, sendgrid: &str) -> Vec<Kind> {
 }
 
 /// Types that nobody but the provider can sign for, or whose request holds the time it was made at.
-const NOT_SENT: &[(&str, &str)] = &[
-    ("github-app", "signed as `github`"),
-    ("linear", "the body holds the time; sent by a test of its own"),
-];
+const NOT_SENT: &[(&str, &str)] =
+    &[("github-app", "signed as `github`"), ("linear", "the body holds the time; sent by a test of its own")];
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))

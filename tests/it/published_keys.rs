@@ -165,7 +165,8 @@ async fn a_job_of_the_scheduler_is_known_by_its_name_and_taken_in_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_of_others_are_refused_and_an_unknown_key_is_not_asked_for_again_and_again() {
     let world = World::start().await;
-    let sent = |token: String| world.send("/hooks/chat", token, &json!({ "type": "MESSAGE" }));
+    let message = json!({ "type": "MESSAGE" });
+    let sent = |token: String| world.send("/hooks/chat", token, &message);
     assert_eq!(sent(world.google.token("g1", &chat_claims())).await.status, 200);
     let stranger = Rsa::new();
     assert_eq!(sent(stranger.token("g1", &chat_claims())).await.status, 401, "a known id and another key");

@@ -134,7 +134,13 @@ async fn a_message_is_verified_with_a_certificate_that_is_fetched_once() {
 async fn a_subscription_is_confirmed_once_and_is_no_delivery() {
     let world = World::start().await;
     let message = world.signed(confirmation(&subscribe_url()));
-    world.amazon.faults.next_matching(1, "GET", "/", declic::demo::stand_ins::faults::Fault::Fail { status: 500, retry_after: None });
+    assert_eq!(world.send(&world.signed(notification("n-1"))).await.status, 200, "the certificate is there");
+    world.amazon.faults.next_matching(
+        1,
+        "GET",
+        "/",
+        declic::demo::stand_ins::faults::Fault::Fail { status: 500, retry_after: None },
+    );
     assert_eq!(world.send(&message).await.status, 503, "Amazon sends it again");
     for _ in 0..3 {
         let reply = world.send(&message).await;
@@ -144,7 +150,7 @@ async fn a_subscription_is_confirmed_once_and_is_no_delivery() {
     let got = world.amazon.ledger.requests();
     let confirmed = got.iter().rfind(|request| request.path == "/").unwrap();
     assert!(confirmed.query.iter().any(|(name, value)| name == "Action" && value == "ConfirmSubscription"), "{confirmed:?}");
-    assert_eq!(world.service.stored().await, 0);
+    assert_eq!(world.service.stored().await, 1, "the notification");
 }
 
 #[tokio::test(flavor = "multi_thread")]

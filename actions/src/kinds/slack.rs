@@ -66,7 +66,9 @@ impl<'a> Slack<'a> {
 
     /// A handle stands for the group that has it now; a group that is switched off is nobody's.
     async fn group_id(&self, group: &str) -> Result<Option<String>, Failure> {
-        let is_id = group.len() >= 9 && group.starts_with('S') && group.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        let is_id = group.len() >= 9
+            && group.starts_with('S')
+            && group.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
         if is_id {
             return Ok(Some(group.to_owned()));
         }

@@ -74,7 +74,8 @@ impl Action for SlackRespond {
 }
 
 fn address(secret: Option<&Secret>) -> Result<Url, Why> {
-    let secret = secret.ok_or_else(|| invalid("the event came with no address for answers; of Slack, commands, buttons and some modals do"))?;
+    let secret = secret
+        .ok_or_else(|| invalid("the event came with no address for answers; of Slack, commands, buttons and some modals do"))?;
     secret
         .expose_text()
         .and_then(|address| Url::parse(address).ok())

@@ -214,7 +214,11 @@ pub static EVENTS: &[EventSpec] = &[
             deadline: Duration::from_secs(3),
             expected: false,
             fields: &[
-                field("errors", "{ \"*\": plain }?", "What is wrong with a modal's inputs, by the id of their block: it stays open"),
+                field(
+                    "errors",
+                    "{ \"*\": plain }?",
+                    "What is wrong with a modal's inputs, by the id of their block: it stays open",
+                ),
                 field("close", "bool?", "`true` closes all windows of the modal; without a reply only the last one closes"),
             ],
         }),

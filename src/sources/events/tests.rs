@@ -187,7 +187,8 @@ fn a_modal_brings_its_inputs_and_a_shortcut_its_name() {
     assert_eq!((&event["type"], &event["callback"], &event["action"]), (&json!("view_submission"), &json!("ask"), &Value::Null));
     assert_eq!(event["values"], json!({ "title": "Hello" }));
     assert_eq!(slack::respond_to(&interaction(&modal)).unwrap().expose_text(), Some("https://hooks.slack.com/app/s3cret"));
-    let shortcut = json!({ "type": "shortcut", "callback_id": "new", "user": { "id": "U1", "username": "mona", "team_id": "T1" } });
+    let shortcut =
+        json!({ "type": "shortcut", "callback_id": "new", "user": { "id": "U1", "username": "mona", "team_id": "T1" } });
     let event = read(slack::decode, &interaction(&shortcut));
     assert_eq!((&event["callback"], &event["team"], &event["channel"]), (&json!("new"), &json!("T1"), &Value::Null));
     assert!(slack::respond_to(&interaction(&shortcut)).is_none());
@@ -211,7 +212,8 @@ fn an_event_of_slack_brings_its_message_and_knows_our_own() {
     let other = slack::decode(&json_of(&body), false).unwrap().unwrap();
     assert_eq!((other.own, &other.fields["bot"]), (false, &json!(true)));
     body["event"]["app_id"] = "A1".into();
-    let delivery = crate::journal::record::Delivery { id: "d1".to_owned(), content: json_of(&body), replay: false };
+    let delivery =
+        crate::journal::record::Delivery { id: "d1".to_owned(), content: json_of(&body), replay: false, learned: None };
     assert!(super::event(slack::decode, &delivery, false).unwrap().unwrap().is_own());
     let reaction = json!({ "type": "event_callback", "event": { "type": "reaction_added", "user": "U1", "item": { "channel": "C1", "ts": "1.2" } } });
     let event = read(slack::decode, &json_of(&reaction));

@@ -219,11 +219,8 @@ impl Service {
     async fn signed_by_slack(&self, content_type: &str, form: String) -> Reply {
         let now = declic::clock::Timestamp::now().seconds().to_string();
         let signature = format!("v0={}", mac(SLACK_SECRET, format!("v0:{now}:{form}").as_bytes()));
-        let headers = [
-            ("content-type", content_type.to_owned()),
-            ("x-slack-request-timestamp", now),
-            ("x-slack-signature", signature),
-        ];
+        let headers =
+            [("content-type", content_type.to_owned()), ("x-slack-request-timestamp", now), ("x-slack-signature", signature)];
         self.post("/hooks/slack", &headers, form).await
     }
 

@@ -84,7 +84,8 @@ async fn a_shortcut_is_answered_before_its_steps() {
     let service = started(&slack).await;
     service.target.takes(Duration::from_millis(1500));
     let asked = Instant::now();
-    let shortcut = json!({ "type": "shortcut", "callback_id": "new", "trigger_id": "1.2", "user": { "id": "U1", "username": "mona" } });
+    let shortcut =
+        json!({ "type": "shortcut", "callback_id": "new", "trigger_id": "1.2", "user": { "id": "U1", "username": "mona" } });
     let reply = service.interaction(&shortcut).await;
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!((reply.status, reply.body.clone()), (200, json!({ "response_action": "clear" })));
@@ -98,7 +99,8 @@ async fn an_event_starts_rules_once_and_what_the_app_itself_posted_starts_none()
     let service = started(&slack).await;
     let event = |id: &str, inner: Value| json!({ "type": "event_callback", "team_id": "T1", "api_app_id": "A1", "event_id": id, "event": inner });
     let root = slack.post_as_bot("before");
-    let mention = event("Ev1", json!({ "type": "app_mention", "user": "U1", "text": "<@U0> <!channel>", "ts": root, "channel": "C1" }));
+    let mention =
+        event("Ev1", json!({ "type": "app_mention", "user": "U1", "text": "<@U0> <!channel>", "ts": root, "channel": "C1" }));
     let reply = service.slack_event(&mention).await;
     assert_eq!((reply.status, &reply.body), (200, &Value::Null));
     assert_eq!(service.settled(&reply).await, DeliveryState::Completed);
@@ -106,7 +108,10 @@ async fn an_event_starts_rules_once_and_what_the_app_itself_posted_starts_none()
     assert_eq!(again.header("x-declic-delivery"), reply.header("x-declic-delivery"), "Slack tries again with the same event_id");
     let posted = slack.messages();
     assert_eq!((posted.len(), &posted[1]["text"]), (2, &json!("You said: &lt;@U0&gt; &lt;!channel&gt;")));
-    let ours = event("Ev2", json!({ "type": "message", "bot_id": "B1", "app_id": "A1", "text": "You said", "ts": "9.9", "channel": "C1" }));
+    let ours = event(
+        "Ev2",
+        json!({ "type": "message", "bot_id": "B1", "app_id": "A1", "text": "You said", "ts": "9.9", "channel": "C1" }),
+    );
     assert_eq!(service.settled(&service.slack_event(&ours).await).await, DeliveryState::Ignored);
     let elsewhere = event("Ev3", json!({ "type": "message", "user": "U1", "text": "hello", "ts": "9.9", "channel": "C9" }));
     assert_eq!(service.settled(&service.slack_event(&elsewhere).await).await, DeliveryState::Ignored);

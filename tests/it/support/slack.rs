@@ -10,6 +10,8 @@ use serde_json::{Map, Value, json};
 pub const TOKEN: &str = "xoxb-stand-in";
 /// The id of `#deploys`, where the bot is.
 pub const DEPLOYS: &str = "C0DEPLOYS";
+/// The id of `#incidents`, where it is, too.
+pub const INCIDENTS: &str = "C0INCIDENTS";
 /// How often one command can be answered.
 const ANSWERS: usize = 5;
 
@@ -116,6 +118,7 @@ impl State {
     fn post(&mut self, body: &Map<String, Value>) -> Result<Value, &'static str> {
         let channel = match body.get("channel").and_then(Value::as_str) {
             Some("#deploys" | DEPLOYS) => DEPLOYS,
+            Some("#incidents" | INCIDENTS) => INCIDENTS,
             Some("#private") => return Err("not_in_channel"),
             Some("#old") => return Err("is_archived"),
             _ => return Err("channel_not_found"),

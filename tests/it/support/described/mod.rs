@@ -12,9 +12,12 @@ use declic::sources::{self, Around, KINDS, Source};
 use declic_actions::secret::Secret;
 use serde_json::{Map, Value, json};
 
-use self::template::{algorithm, hyphenated};
+use self::signature::algorithm;
+use self::template::hyphenated;
 use super::vectors::{inbound, strings, text};
 
+mod parts;
+mod signature;
 mod template;
 mod written;
 
@@ -127,29 +130,46 @@ fn beside(config: &Value, name: &str) -> Option<String> {
     place.iter().find_map(|(word, kind)| Some(format!("{{{kind}:{}}}", config.get(format!("{name}-{word}"))?.as_str()?)))
 }
 
-/// `{header:x}`, `header:x`, `$.type`, `X-Event`, `type`, `{ header: X-Event }`, or a list of these, of which the first counts.
+/// `{header:x}`, `header:x`, `$.type`, `/type`, `X-Event`, `type`, `{ header: X-Event }`, `{ in: header, name: X-Event }`, or a list of these, of
+/// which the first counts.
 fn place(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('{') => Some(text.clone()),
         Value::String(text) => {
             let text = text.strip_prefix("$.").unwrap_or(text);
             Some(match text.split_once([':', '.']) {
-                Some(("header" | "headers", name)) => format!("{{header:{name}}}"),
-                Some(("query", name)) => format!("{{query:{name}}}"),
-                Some(("body", path)) => format!("{{body:{path}}}"),
-                _ if text.to_ascii_lowercase().starts_with("x-") => format!("{{header:{text}}}"),
-                _ => format!("{{body:{text}}}"),
+                Some(("header" | "headers", name)) => placed("header", name),
+                Some(("query", name)) => placed("query", name),
+                Some(("body" | "json", path)) => placed("body", path),
+                _ if text.to_ascii_lowercase().starts_with("x-") => placed("header", text),
+                _ => placed("body", text),
             })
         }
         Value::Object(fields) => {
-            let (name, value) =
-                fields.iter().find(|(name, _)| matches!(name.as_str(), "header" | "body" | "query" | "path" | "field"))?;
-            let kind = if matches!(name.as_str(), "path" | "field") { "body" } else { name };
-            Some(format!("{{{kind}:{}}}", value.as_str()?))
+            let text = |names: &[&str]| names.iter().find_map(|name| fields.get(*name)?.as_str());
+            if let (Some(kind), Some(name)) =
+                (text(&["in", "from", "source", "type", "kind"]), text(&["name", "path", "pointer", "field", "key"]))
+            {
+                return Some(placed(kind, name));
+            }
+            let known = ["header", "query", "body", "json", "path", "field", "pointer", "json-pointer", "json-path"];
+            let (name, value) = fields.iter().find(|(name, _)| known.contains(&name.as_str()))?;
+            Some(placed(name, value.as_str()?))
         }
         Value::Array(items) => place(items.first()?),
         _ => None,
     }
+}
+
+/// A place in our words; a pointer is a path.
+fn placed(kind: &str, name: &str) -> String {
+    let kind = match kind {
+        "header" | "headers" => "header",
+        "query" | "param" => "query",
+        _ => "body",
+    };
+    let name = if kind == "body" { name.trim_start_matches(['$', '.', '/']).replace('/', ".") } else { name.to_owned() };
+    format!("{{{kind}:{name}}}")
 }
 
 /// An entry of a settings file: as it is, or read like a vector's description if it is no entry that the settings could have.
