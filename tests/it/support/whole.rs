@@ -7,7 +7,6 @@ use declic::app;
 use declic::clock::Timestamp;
 use declic::journal::Journal;
 use declic::journal::record::{DeliveryState, Listing};
-use declic::journal::sqlite::Sqlite;
 use declic::settings::{self, Environment, Mode};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -17,7 +16,7 @@ use super::client::{Client, Reply};
 
 /// A service that serves until it is dropped.
 pub struct Whole {
-    pub journal: Arc<Sqlite>,
+    pub journal: Arc<dyn Journal>,
     address: String,
     _folder: tempfile::TempDir,
     _stop: oneshot::Sender<()>,
