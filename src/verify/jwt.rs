@@ -1,15 +1,17 @@
-//! ID tokens: RS256 with keys that the issuer publishes, and claims that name us and the one account that may call.
+//! JSON Web Tokens with keys that the issuer publishes: those of machines that call, whose claims name us and the one account that may.
 
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
 use super::Refusal;
-use super::trust::{Form, Trust, Want};
+use super::trust::{Form, Key, Trust, Want};
 use crate::inbound::Inbound;
 
 /// Seconds by which clocks may differ.
@@ -33,12 +35,72 @@ pub struct Scheme {
     pub trust: Arc<Trust>,
 }
 
-/// A token in its parts.
-struct Token<'t> {
+/// How a token is signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Rs256,
+    Es256,
+}
+
+/// A token in its parts. Its own word counts for nothing but the key's id: keys or addresses of keys in it are not looked at.
+pub(crate) struct Token<'t> {
     signed: &'t str,
-    key_id: String,
-    claims: Value,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) key_id: String,
+    /// Nothing to believe before [`Token::verify`].
+    pub(crate) claims: Value,
     signature: Vec<u8>,
+}
+
+impl<'t> Token<'t> {
+    /// Takes a token apart. The error continues a sentence: `the token …`.
+    pub(crate) fn parse(token: &'t str) -> Result<Self, &'static str> {
+        if token.len() > LONGEST {
+            return Err("is too long");
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or("is not a JSON Web Token")?;
+        let (header, claims) = signed.split_once('.').ok_or("is not a JSON Web Token")?;
+        let header = part(header).ok_or("has a header that cannot be read")?;
+        let algorithm = match header.get("alg").and_then(Value::as_str) {
+            Some("RS256") => Algorithm::Rs256,
+            Some("ES256") => Algorithm::Es256,
+            _ => return Err("is not signed with RS256 or ES256"),
+        };
+        if header.get("crit").is_some() {
+            return Err("has a header that must be understood and is not");
+        }
+        let key_id = header.get("kid").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= 256);
+        let key_id = key_id.ok_or("names no key")?.to_owned();
+        let claims = part(claims).ok_or("has claims that cannot be read")?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "has a signature that is not base64url")?;
+        Ok(Self { signed, algorithm, key_id, claims, signature })
+    }
+
+    /// Checks the signature: the key decides how, not the token.
+    pub(crate) fn verify(&self, key: &Key) -> Result<(), &'static str> {
+        let message = self.signed.as_bytes();
+        let right = match (key, self.algorithm) {
+            (Key::Rsa(key), Algorithm::Rs256) => key.verify(&RSA_PKCS1_2048_8192_SHA256, message, &self.signature),
+            (Key::P256(point), Algorithm::Es256) => {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, &self.signature)
+            }
+            _ => return Err("is signed in another way than its key is for"),
+        };
+        right.map_err(|_| "has a wrong signature")
+    }
+
+    /// Is it its time?
+    pub(crate) fn in_time(&self, now: i64) -> Result<(), &'static str> {
+        let time = |name: &str| self.claims.get(name).and_then(Value::as_i64);
+        let (Some(issued), Some(expires)) = (time("iat"), time("exp")) else { return Err("has no iat or no exp") };
+        if expires < now.saturating_sub(SKEW) {
+            return Err("has expired");
+        }
+        if issued > now.saturating_add(SKEW) || time("nbf").is_some_and(|begin| begin > now.saturating_add(SKEW)) {
+            return Err("is from the future: check both clocks");
+        }
+        Ok(())
+    }
 }
 
 impl Scheme {
@@ -58,27 +120,20 @@ impl Scheme {
         let Some(key) = keys.get(&token.key_id) else {
             return Err(Refusal::unverified("the token is signed with a key that its issuer does not publish"));
         };
-        key.verify(&RSA_PKCS1_2048_8192_SHA256, token.signed.as_bytes(), &token.signature)
-            .map_err(|_| Refusal::unverified("the token's signature is wrong"))?;
-        self.check(&token.claims, inbound.received_at.seconds()).map_err(|why| Refusal::unverified(format!("the token {why}")))
+        token.verify(key).map_err(|why| Refusal::unverified(format!("the token {why}")))?;
+        self.check(&token, inbound.received_at.seconds()).map_err(|why| Refusal::unverified(format!("the token {why}")))
     }
 
-    fn check(&self, claims: &Value, now: i64) -> Result<(), String> {
+    fn check(&self, token: &Token<'_>, now: i64) -> Result<(), String> {
+        let claims = &token.claims;
         let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
-        let time = |name: &str| claims.get(name).and_then(Value::as_i64);
         if !self.issuers.iter().any(|issuer| issuer == text("iss")) {
             return Err("is from another issuer".to_owned());
         }
         if !self.audiences.iter().any(|audience| audience == text("aud")) {
             return Err("is for another audience: check `audience`".to_owned());
         }
-        let (Some(issued), Some(expires)) = (time("iat"), time("exp")) else { return Err("has no iat or no exp".to_owned()) };
-        if expires < now.saturating_sub(SKEW) {
-            return Err("has expired".to_owned());
-        }
-        if issued > now.saturating_add(SKEW) || time("nbf").is_some_and(|begin| begin > now.saturating_add(SKEW)) {
-            return Err("is from the future: check both clocks".to_owned());
-        }
+        token.in_time(now)?;
         let Some(email) = &self.email else { return Ok(()) };
         if text("email") != email {
             return Err("is of another account: check `email`".to_owned());
@@ -116,27 +171,15 @@ impl Scheme {
     }
 }
 
-/// Takes the token apart. Its own word counts for nothing but the key's id: keys or addresses of keys in it are not looked at.
+/// The token of `Authorization`.
 fn token(inbound: &Inbound) -> Result<Token<'_>, &'static str> {
     let value = inbound.header("authorization").ok_or("is missing or occurs twice")?;
     let (scheme, token) = value.split_once(' ').ok_or("is missing")?;
-    if !scheme.eq_ignore_ascii_case("bearer") || token.len() > LONGEST {
-        return Err("is no bearer token, or too long");
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err("is no bearer token");
     }
-    let (signed, signature) = token.rsplit_once('.').ok_or("is not a JSON Web Token")?;
-    let (header, claims) = signed.split_once('.').ok_or("is not a JSON Web Token")?;
-    let header = part(header).ok_or("has a header that cannot be read")?;
-    if header.get("alg").and_then(Value::as_str) != Some("RS256") {
-        return Err("is not signed with RS256");
-    }
-    if header.get("crit").is_some() {
-        return Err("has a header that must be understood and is not");
-    }
-    let key_id =
-        header.get("kid").and_then(Value::as_str).filter(|id| !id.is_empty() && id.len() <= 256).ok_or("names no key")?;
-    let claims = part(claims).ok_or("has claims that cannot be read")?;
-    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "has a signature that is not base64url")?;
-    Ok(Token { signed, key_id: key_id.to_owned(), claims, signature })
+    let token = Token::parse(token)?;
+    if token.algorithm == Algorithm::Rs256 { Ok(token) } else { Err("is not signed with RS256") }
 }
 
 /// A JSON object in base64url. Doubled keys are refused: which one would count?

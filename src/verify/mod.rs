@@ -11,6 +11,7 @@ mod fetched;
 pub mod hmac;
 pub mod items;
 pub mod jwt;
+pub mod person;
 pub mod public_key;
 pub mod signature;
 pub mod signed;

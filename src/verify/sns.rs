@@ -16,7 +16,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::Refusal;
-use super::trust::{Form, Trust, Want};
+use super::trust::{Form, Key, Trust, Want};
 use crate::inbound::Inbound;
 use crate::json;
 
@@ -49,8 +49,8 @@ impl Scheme {
     pub fn verify(&self, inbound: &Inbound) -> Result<(), Refusal> {
         let message = self.message(inbound).map_err(|why| Refusal::unverified(format!("the message {why}")))?;
         let url = text(&message, "SigningCertURL").unwrap_or_default();
-        let key = self.trust.keys(url).and_then(|keys| keys.get("").map(|key| (key.n.clone(), key.e.clone())));
-        let Some((n, e)) = key else {
+        let keys = self.trust.keys(url);
+        let Some(Key::Rsa(key)) = keys.as_ref().and_then(|keys| keys.get("")) else {
             return Err(Refusal::not_now(format!("the certificate {url} is not known yet")));
         };
         let algorithm = match text(&message, "SignatureVersion") {
@@ -61,7 +61,6 @@ impl Scheme {
         let signature = text(&message, "Signature").and_then(|encoded| STANDARD.decode(encoded).ok());
         let signature = signature.ok_or_else(|| Refusal::unverified("the message's signature is missing or not base64"))?;
         let signed = signed(&message).ok_or_else(|| Refusal::unverified("the message lacks a field that is signed"))?;
-        let key = super::trust::RsaKey { n, e };
         key.verify(algorithm, signed.as_bytes(), &signature).map_err(|_| Refusal::unverified("the message's signature is wrong"))
     }
 

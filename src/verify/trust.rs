@@ -44,8 +44,17 @@ pub struct Want {
 /// An RSA key in its two numbers.
 pub type RsaKey = RsaPublicKeyComponents<Vec<u8>>;
 
+/// A public key that signatures are checked with.
+#[derive(Debug, Clone)]
+pub enum Key {
+    /// RSA.
+    Rsa(RsaKey),
+    /// A point on P-256, uncompressed: 65 bytes.
+    P256(Vec<u8>),
+}
+
 /// Keys by their id; a certificate has one key with an empty id.
-pub type Keys = HashMap<String, RsaKey>;
+pub type Keys = HashMap<String, Key>;
 
 #[derive(Default)]
 struct Entry {
@@ -130,7 +139,7 @@ impl Trust {
     pub fn put(&self, want: &Want, document: &[u8], max_age: Option<i64>, now: Timestamp) -> Result<(), String> {
         let keys = match want.form {
             Form::Keys => key_set(document)?,
-            Form::Certificate => HashMap::from([(String::new(), x509::rsa_key(document)?)]),
+            Form::Certificate => HashMap::from([(String::new(), Key::Rsa(x509::rsa_key(document)?))]),
         };
         let fresh = max_age.unwrap_or(3600).clamp(FRESH.0, FRESH.1);
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
@@ -143,11 +152,11 @@ impl Trust {
 
 #[derive(Deserialize)]
 struct Set {
-    keys: Vec<Key>,
+    keys: Vec<Published>,
 }
 
 #[derive(Deserialize)]
-struct Key {
+struct Published {
     kty: String,
     kid: Option<String>,
     alg: Option<String>,
@@ -155,24 +164,44 @@ struct Key {
     usage: Option<String>,
     n: Option<String>,
     e: Option<String>,
+    crv: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
 }
 
-/// The RSA signing keys of a set; others in it are left out.
+impl Published {
+    /// The key with its id, if it is for signatures and of a kind that is checked here.
+    fn key(self) -> Option<(String, Key)> {
+        let number = |text: Option<String>| URL_SAFE_NO_PAD.decode(text?).ok();
+        let is_for = |algorithm: &str| self.alg.as_deref().is_none_or(|alg| alg == algorithm);
+        let signs = self.usage.as_deref().is_none_or(|usage| usage == "sig");
+        let key = match self.kty.as_str() {
+            "RSA" if signs && is_for("RS256") => Key::Rsa(RsaPublicKeyComponents { n: number(self.n)?, e: number(self.e)? }),
+            "EC" if signs && is_for("ES256") && self.crv.as_deref() == Some("P-256") => {
+                let (x, y) = (number(self.x)?, number(self.y)?);
+                Key::P256([&[4], x.as_slice(), y.as_slice()].concat()).whole()?
+            }
+            _ => return None,
+        };
+        Some((self.kid?, key))
+    }
+}
+
+impl Key {
+    /// A point has two coordinates of 32 bytes.
+    fn whole(self) -> Option<Self> {
+        match &self {
+            Self::P256(point) if point.len() != 65 => None,
+            _ => Some(self),
+        }
+    }
+}
+
+/// The keys of a set that signatures are checked with; others in it are left out.
 fn key_set(document: &[u8]) -> Result<Keys, String> {
     let set: Set = serde_json::from_slice(document).map_err(|_| "it is not a JSON Web Key Set".to_owned())?;
-    let keys = set.keys.into_iter().filter(|key| {
-        key.kty == "RSA"
-            && key.alg.as_deref().is_none_or(|alg| alg == "RS256")
-            && key.usage.as_deref().is_none_or(|usage| usage == "sig")
-    });
-    let keys: Keys = keys
-        .filter_map(|key| {
-            let n = URL_SAFE_NO_PAD.decode(key.n?).ok()?;
-            let e = URL_SAFE_NO_PAD.decode(key.e?).ok()?;
-            Some((key.kid?, RsaPublicKeyComponents { n, e }))
-        })
-        .collect();
-    if keys.is_empty() { Err("it holds no RSA key for signatures".to_owned()) } else { Ok(keys) }
+    let keys: Keys = set.keys.into_iter().filter_map(Published::key).collect();
+    if keys.is_empty() { Err("it holds no RSA or P-256 key for signatures".to_owned()) } else { Ok(keys) }
 }
 
 #[cfg(test)]
