@@ -18,7 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
+use crate::access::Outside;
 use crate::access::door::Door;
+use crate::access::visibility::Visibility;
 use crate::api::{self, State};
 use crate::clock::Timestamp;
 use crate::journal::Journal;
@@ -63,6 +65,8 @@ pub struct Service {
 pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let clients = clients(&mut settings).await?;
     let http = clients.http.clone();
+    let visibility = settings.admin.visibility.as_ref();
+    let visibility = visibility.map(|visibility| Visibility::new(clients.github.clone(), visibility.permission));
     let folder = folder_of(&settings.file);
     let metrics = Arc::new(Metrics::new());
     let around = Around {
@@ -145,6 +149,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         observer: observer.clone(),
         gates: engine.gates(),
         watched: settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect(),
+        visibility,
         wake: {
             let dispatch = engine.dispatch();
             Arc::new(move || dispatch.wake())
@@ -154,6 +159,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     let watched = settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect();
     let evidence = Arc::new(Evidence::new(journal.clone(), watched));
     evidence.begin(Timestamp::now()).await.map_err(|error| error.to_string())?;
+    let outside = Outside { http, trust: around.trust, outward: Arc::clone(&outward) };
     let front = Front::new(Parts {
         sources,
         journal: journal.clone(),
@@ -173,7 +179,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             }))
         },
         evidence: Some(evidence),
-        rest: Some(Door::new(crate::access::Access::new(&settings)?, Arc::new(state)).boxed()),
+        rest: Some(Door::new(crate::access::Access::new(&settings, outside)?, Arc::new(state)).boxed()),
         outward: Some(outward),
         limits: Limits::default(),
     })?;
@@ -307,6 +313,8 @@ fn allowed(settings: &Settings) -> Vec<String> {
         (&google.certs_url, "https://www.googleapis.com"),
         (settings.sns_url.as_deref().unwrap_or_default(), ""),
         (&settings.github.api_url, "https://api.github.com"),
+        (settings.admin.oidc.as_ref().map_or("", |oidc| &oidc.issuer), ""),
+        (settings.admin.iap.as_ref().map_or("", |iap| &iap.keys_url), ""),
     ];
     for (address, default) in addresses {
         if address == default {

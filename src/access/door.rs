@@ -26,7 +26,7 @@ impl Door {
     async fn answer(&self, mut request: Request) -> Response {
         let path = request.uri().path();
         let is_api = path == PREFIX || path.starts_with("/api/");
-        match self.access.admit(&request) {
+        match self.access.admit(&request).await {
             Ok(admitted) if is_api => {
                 request.extensions_mut().insert(admitted.viewer);
                 self.api.answer(request).await

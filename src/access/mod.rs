@@ -1,19 +1,33 @@
 //! Who may look, and who may act.
 
+pub mod attempts;
 pub mod door;
+mod iap;
+mod issuers;
+pub mod oidc;
+mod people;
 pub mod session;
+pub mod visibility;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use declic_actions::http::Http;
 use poem::Request;
 use poem::http::{StatusCode, header};
 use sha2::{Digest, Sha256};
 
 use crate::api::problem::Problem;
 use crate::clock::Timestamp;
-use crate::receive::is_on_this_machine;
-use crate::settings::Settings;
+use crate::receive::{Outward, is_on_this_machine};
+use crate::settings::{AdminSettings, Settings};
+use crate::verify::trust::Trust;
+use attempts::Attempts;
+use iap::Iap;
+use issuers::Keys;
+use oidc::{Denied, Oidc};
+use people::Person;
 use session::Sessions;
 
 /// Bytes of a token at least: it can be tried from anywhere.
@@ -43,24 +57,30 @@ impl Role {
     }
 }
 
+/// What somebody sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Everything.
+    Everything,
+    /// What is about repositories that this login may see at GitHub; without a login nothing of them.
+    Repositories(Option<String>),
+}
+
 /// Somebody who is let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
-    /// How they were let in: what the audit log shows.
+    /// Their address, or how they were let in: what the audit log shows.
     pub who: String,
     /// What they may do.
     pub role: Role,
+    /// What they see.
+    pub sight: Sight,
 }
 
 impl Viewer {
-    /// May they see everything?
+    /// Do they see everything?
     pub fn sees_all(&self) -> bool {
-        true
-    }
-
-    /// May they see what is about this repository?
-    pub fn sees(&self, _repository: Option<&str>) -> bool {
-        true
+        self.sight == Sight::Everything
     }
 }
 
@@ -71,9 +91,25 @@ struct Token {
     name: &'static str,
 }
 
+/// Whom it asks outside.
+pub struct Outside {
+    /// The guarded client.
+    pub http: Http,
+    /// What is known of keys.
+    pub trust: Arc<Trust>,
+    /// Who fetches them.
+    pub outward: Arc<Outward>,
+}
+
 /// Who is let in, by `admin:`.
 pub struct Access {
+    admin: AdminSettings,
     tokens: Vec<Token>,
+    /// Where people sign in.
+    oidc: Option<Oidc>,
+    iap: Option<Iap>,
+    /// Who was wrong how often.
+    pub attempts: Attempts,
     /// Nothing is set: this machine only.
     this_machine_only: bool,
     /// Browsers that are signed in.
@@ -93,8 +129,8 @@ pub struct Admitted {
 
 impl Access {
     /// From the settings with their secrets. The error is for the operator.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
-        let admin = &settings.admin;
+    pub fn new(settings: &Settings, outside: Outside) -> Result<Self, String> {
+        let admin = settings.admin.clone();
         let mut tokens = Vec::new();
         let mut secrets = Vec::new();
         for (entry, role, name) in
@@ -116,9 +152,21 @@ impl Access {
         {
             tokens.extend(digest.map(|digest| Token { digest, role, name }));
         }
-        let https = settings.public_url.as_deref().is_some_and(|url| url.starts_with("https:"));
-        let sessions = Sessions::new(&secrets, admin.session, https);
-        Ok(Self { tokens, this_machine_only: !admin.is_set(), sessions })
+        let value = |entry: &Option<String>| entry.as_ref().and_then(|entry| settings.secrets.get(entry)?.first().cloned());
+        let client_secret = admin.oidc.as_ref().and_then(|oidc| value(&oidc.client_secret));
+        let session_key = value(&admin.session_key);
+        if session_key.as_ref().is_some_and(|key| key.expose().len() < SHORTEST) {
+            return Err(format!("`session-key` is shorter than {SHORTEST} bytes: make one with `openssl rand -hex 24`"));
+        }
+        secrets.extend(client_secret.iter().chain(&session_key).map(|secret| secret.expose().to_vec()));
+        let keys = Arc::new(Keys::new(outside.trust, outside.outward));
+        let iap = admin.iap.clone().map(|iap| Iap::new(iap, Arc::clone(&keys)));
+        let login_claim = admin.visibility.as_ref().and_then(|visibility| visibility.login_claim.clone());
+        let public_url = settings.public_url.as_deref().unwrap_or_default();
+        let oidc = admin.oidc.clone().map(|oidc| Oidc::new(oidc, client_secret, login_claim, public_url, outside.http, keys));
+        let who_may = format!("{:?} {:?} {:?} {:?}", admin.operators, admin.viewers, admin.visibility, admin.oidc);
+        let sessions = Sessions::new(&secrets, &who_may, admin.session, public_url.starts_with("https:"));
+        Ok(Self { this_machine_only: !admin.is_set(), tokens, oidc, iap, attempts: Attempts::default(), sessions, admin })
     }
 
     /// Is anybody asked who they are?
@@ -134,23 +182,74 @@ impl Access {
             let same = verify_slices_are_equal(&known.digest, &digest).is_ok();
             if same { Some(known) } else { found }
         });
-        found.map(|known| Viewer { who: known.name.to_owned(), role: known.role })
+        found.map(|known| Viewer { who: known.name.to_owned(), role: known.role, sight: Sight::Everything })
+    }
+
+    /// Can anybody sign in with a token?
+    pub fn knows_tokens(&self) -> bool {
+        !self.tokens.is_empty()
+    }
+
+    /// Where people sign in, if they do.
+    pub fn oidc(&self) -> Option<&Oidc> {
+        self.oidc.as_ref()
+    }
+
+    /// Who came back from the issuer, and where they wanted to go.
+    pub async fn came_back(&self, request: &Request) -> Result<(Viewer, String), Refused> {
+        let Some(oidc) = &self.oidc else { return Err(Refused::Denied(Denied::NotBegun)) };
+        let (person, to) = oidc.finish(&self.sessions, request, Timestamp::now()).await.map_err(Refused::Denied)?;
+        let viewer = people::viewer(&person, &self.admin, oidc.hosts_others());
+        viewer.map(|viewer| (viewer, to)).ok_or_else(|| Refused::NotListed(person.who()))
     }
 
     /// Who asks. The problem is what they are told if they are not let in.
-    pub fn admit(&self, request: &Request) -> Result<Admitted, Problem> {
+    pub async fn admit(&self, request: &Request) -> Result<Admitted, Problem> {
         if self.this_machine_only {
             return self.this_machine(request);
         }
+        if let Some(iap) = &self.iap {
+            match iap.person(request).await {
+                Ok(Some(person)) => return self.through_the_proxy(request, &person),
+                Ok(None) => {}
+                Err(why) => {
+                    tracing::warn!("an assertion of the Identity-Aware Proxy is refused: {why}");
+                    return Err(unknown());
+                }
+            }
+        }
         if let Some(value) = request.header(header::AUTHORIZATION) {
+            self.may_try(request)?;
             let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
-            let viewer = token.and_then(|token| self.by_token(token.trim()));
+            let Some(viewer) = token.and_then(|token| self.by_token(token.trim())) else {
+                self.attempts.failed(request, Timestamp::now());
+                return Err(unknown());
+            };
             // A browser never sends this by itself: there is nothing to protect forms from.
-            return viewer.map(|viewer| Admitted { viewer, form_key: String::new(), signed_in: false }).ok_or_else(unknown);
+            return Ok(Admitted { viewer, form_key: String::new(), signed_in: false });
         }
         let (viewer, form_key) = self.sessions.of(request, Timestamp::now()).ok_or_else(unknown)?;
         from_ourselves(request)?;
         Ok(Admitted { viewer, form_key, signed_in: true })
+    }
+
+    /// May whoever asks try once more to say who they are?
+    pub fn may_try(&self, request: &Request) -> Result<(), Problem> {
+        self.attempts.allow(request, Timestamp::now()).map_err(|seconds| {
+            let text = format!("Too many wrong attempts from there. Try again in {seconds} s.");
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, text).after(seconds)
+        })
+    }
+
+    fn through_the_proxy(&self, request: &Request, person: &Person) -> Result<Admitted, Problem> {
+        from_ourselves(request)?;
+        // The proxy admits accounts of Google, so its word for the organisation is what counts.
+        let Some(viewer) = people::viewer(person, &self.admin, true) else {
+            tracing::info!(who = person.who(), "somebody is neither an operator nor a viewer");
+            return Err(not_listed());
+        };
+        let form_key = self.sessions.form_key(&format!("proxy {}", person.subject));
+        Ok(Admitted { viewer, form_key, signed_in: false })
     }
 
     /// Nobody is asked who they are on this machine, as long as nothing else is set; elsewhere nothing answers.
@@ -159,9 +258,23 @@ impl Access {
             return Err(nothing());
         }
         from_ourselves(request)?;
-        let viewer = Viewer { who: "this machine".to_owned(), role: Role::Operator };
+        let viewer = Viewer { who: "this machine".to_owned(), role: Role::Operator, sight: Sight::Everything };
         Ok(Admitted { viewer, form_key: self.sessions.form_key("this machine"), signed_in: false })
     }
+}
+
+/// Why somebody who came back from the issuer does not come in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refused {
+    /// It is not known who they are.
+    Denied(Denied),
+    /// It is, and they are neither an operator nor a viewer.
+    NotListed(String),
+}
+
+/// What somebody is told who is known and not among those who may.
+pub fn not_listed() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "You are neither an operator nor a viewer here. Ask whoever keeps `declic.yaml`.")
 }
 
 /// The same for everything that is not there.

@@ -10,7 +10,7 @@ use poem::http::header;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Role, Viewer};
+use super::{Role, Sight, Viewer};
 use crate::clock::Timestamp;
 
 /// Name of the cookie.
@@ -22,6 +22,9 @@ struct Claims {
     who: String,
     role: String,
     until: i64,
+    /// Not everything, but what GitHub lets this login see; an empty one sees nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    sees: Option<String>,
     /// Makes two sessions of the same second two.
     nonce: String,
 }
@@ -35,9 +38,11 @@ pub struct Sessions {
 
 impl Sessions {
     /// The key comes from secrets that all instances have. Where there are none (only digests, or nothing is set), it is made up, and
-    /// ends with the process: a digest stands in the settings, where more people can read it than may come in.
-    pub fn new(secrets: &[Vec<u8>], length: Duration, https: bool) -> Self {
-        let mut hash = Sha256::new_with_prefix(b"declic session 1");
+    /// ends with the process: a digest stands in the settings, where more people can read it than may come in. `who_may` is part of
+    /// it: where others may come in than before, everybody is asked again.
+    pub fn new(secrets: &[Vec<u8>], who_may: &str, length: Duration, https: bool) -> Self {
+        let mut hash = Sha256::new_with_prefix(b"declic session 2");
+        hash.update(Sha256::digest(who_may));
         for secret in secrets {
             hash.update(u64::try_from(secret.len()).unwrap_or(u64::MAX).to_le_bytes());
             hash.update(secret);
@@ -54,39 +59,69 @@ impl Sessions {
             who: viewer.who.clone(),
             role: viewer.role.word().to_owned(),
             until: now.after(self.length).0,
+            sees: match &viewer.sight {
+                Sight::Everything => None,
+                Sight::Repositories(login) => Some(login.clone().unwrap_or_default()),
+            },
             nonce: hex::encode(rand::random::<[u8; 8]>()),
         };
-        let body = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap_or_default());
-        let tag = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, body.as_bytes()));
-        self.cookie(&format!("{body}.{tag}"), self.length.as_secs())
+        let sealed = self.seal("session", &serde_json::to_vec(&claims).unwrap_or_default());
+        self.cookie(COOKIE, &sealed, "/", self.length.as_secs())
     }
 
     /// `Set-Cookie` that ends a session.
     pub fn end(&self) -> String {
-        self.cookie("", 0)
+        self.cookie(COOKIE, "", "/", 0)
     }
 
-    fn cookie(&self, value: &str, seconds: u64) -> String {
+    /// `Set-Cookie` of a cookie that no script reads and no other site's form sends.
+    pub(super) fn cookie(&self, name: &str, value: &str, path: &str, seconds: u64) -> String {
         let secure = if self.https { "; Secure" } else { "" };
-        format!("{COOKIE}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
+        format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
+    }
+
+    /// A body that only we can have written, for one purpose.
+    pub(super) fn seal(&self, purpose: &str, body: &[u8]) -> String {
+        let body = URL_SAFE_NO_PAD.encode(body);
+        let tag = hmac::sign(&self.key, format!("{purpose} {body}").as_bytes());
+        format!("{body}.{}", URL_SAFE_NO_PAD.encode(tag))
+    }
+
+    /// The body again, if we wrote it for this purpose.
+    pub(super) fn open(&self, purpose: &str, sealed: &str) -> Option<Vec<u8>> {
+        let (body, tag) = sealed.split_once('.')?;
+        hmac::verify(&self.key, format!("{purpose} {body}").as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
+        URL_SAFE_NO_PAD.decode(body).ok()
+    }
+
+    /// Something that only we can make of a seed.
+    pub(super) fn derive(&self, label: &str, seed: &str) -> String {
+        URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, format!("derived {label} {seed}").as_bytes()))
     }
 
     /// Who a request's session belongs to, and what its forms must repeat.
     pub fn of(&self, request: &Request, now: Timestamp) -> Option<(Viewer, String)> {
-        let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
-        let (body, tag) = value.split_once('.')?;
-        hmac::verify(&self.key, body.as_bytes(), &URL_SAFE_NO_PAD.decode(tag).ok()?).ok()?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        let viewer = Viewer { who: claims.who, role: Role::of_word(&claims.role)? };
-        (claims.until > now.0).then(|| (viewer, self.form_key(value)))
+        let value = cookie_of(request, COOKIE)?;
+        let claims: Claims = serde_json::from_slice(&self.open("session", &value)?).ok()?;
+        let sight = match claims.sees {
+            None => Sight::Everything,
+            Some(login) => Sight::Repositories(Some(login).filter(|login| !login.is_empty())),
+        };
+        let viewer = Viewer { who: claims.who, role: Role::of_word(&claims.role)?, sight };
+        (claims.until > now.0).then(|| (viewer, self.form_key(&value)))
     }
 
     /// What the forms of a session repeat.
     pub fn form_key(&self, session: &str) -> String {
         hex::encode(hmac::sign(&self.key, format!("form {session}").as_bytes()))
     }
+}
+
+/// A cookie of a request.
+pub(super) fn cookie_of(request: &Request, name: &str) -> Option<String> {
+    let cookies = request.headers().get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 #[cfg(test)]
@@ -101,8 +136,8 @@ mod tests {
     #[test]
     fn a_session_is_known_until_it_ends_and_only_as_it_was_made() {
         let hour = Duration::from_secs(3600);
-        let sessions = Sessions::new(&[b"a secret".to_vec()], hour, true);
-        let viewer = Viewer { who: "viewer token".to_owned(), role: Role::Viewer };
+        let sessions = Sessions::new(&[b"a secret".to_vec()], "", hour, true);
+        let viewer = Viewer { who: "viewer token".to_owned(), role: Role::Viewer, sight: Sight::Everything };
         let now = Timestamp(1_800_000_000_000);
         let cookie = sessions.begin(&viewer, now);
         assert!(cookie.contains("; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
@@ -111,11 +146,28 @@ mod tests {
         assert_eq!(form_key.len(), 64);
         assert!(sessions.of(&request(&cookie), now.after(hour)).is_none(), "it is over");
         // Another instance with the same secret knows it; one with another secret does not.
-        assert!(Sessions::new(&[b"a secret".to_vec()], hour, true).of(&request(&cookie), now).is_some());
-        assert!(Sessions::new(&[b"another".to_vec()], hour, true).of(&request(&cookie), now).is_none());
-        assert!(Sessions::new(&[], hour, true).of(&request(&cookie), now).is_none());
+        assert!(Sessions::new(&[b"a secret".to_vec()], "", hour, true).of(&request(&cookie), now).is_some());
+        assert!(Sessions::new(&[b"another".to_vec()], "", hour, true).of(&request(&cookie), now).is_none());
+        assert!(Sessions::new(&[], "", hour, true).of(&request(&cookie), now).is_none());
         let forged = cookie.replacen("declic_session=ey", "declic_session=eX", 1);
         assert!(sessions.of(&request(&forged), now).is_none());
         assert!(sessions.of(&request("declic_session=; Path=/"), now).is_none());
+        // Where others may come in than before, everybody is asked again.
+        assert!(Sessions::new(&[b"a secret".to_vec()], "others", hour, true).of(&request(&cookie), now).is_none());
+        // What was written for another purpose is no session.
+        let body =
+            serde_json::to_vec(&serde_json::json!({ "who": "x", "role": "operator", "until": i64::MAX, "nonce": "" })).unwrap();
+        let other = format!("declic_session={}", sessions.seal("sign-in", &body));
+        assert!(sessions.of(&request(&other), now).is_none());
+    }
+
+    #[test]
+    fn a_session_keeps_what_its_person_may_see() {
+        let sessions = Sessions::new(&[], "", Duration::from_secs(60), false);
+        let now = Timestamp(1_800_000_000_000);
+        for sight in [Sight::Everything, Sight::Repositories(None), Sight::Repositories(Some("ann".to_owned()))] {
+            let viewer = Viewer { who: "ann@acme.example".to_owned(), role: Role::Operator, sight };
+            assert_eq!(sessions.of(&request(&sessions.begin(&viewer, now)), now).unwrap().0, viewer);
+        }
     }
 }

@@ -9,7 +9,7 @@ use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::deliveries::PAGE;
 use super::problem::Failure;
@@ -19,12 +19,14 @@ use super::state::{State, operator};
 use super::words::Moment;
 use crate::access::Viewer;
 use crate::clock::Timestamp;
-use crate::journal::record::{Counts, LastDone, Listing, StepState};
+use crate::journal::record::{self, Counts, LastDone, Listing, StepState};
 use crate::settings::SourceSettings;
 use crate::sources::rotation::{Rotation, Watched};
 
 /// Counts go so far back.
 const DAY: Duration = Duration::from_secs(86_400);
+/// What is counted one by one, at most.
+const COUNTED: usize = 500;
 
 /// An entry point.
 #[derive(Debug, Clone, Object)]
@@ -194,8 +196,8 @@ impl AroundApi {
 
     /// List the sources
     #[oai(path = "/sources", method = "get", operation_id = "listSources")]
-    async fn sources(&self, _viewer: Data<&Viewer>) -> Result<Json<Sources>, Failure> {
-        Ok(Json(Sources { items: self.0.sources().await? }))
+    async fn sources(&self, viewer: Data<&Viewer>) -> Result<Json<Sources>, Failure> {
+        Ok(Json(Sources { items: self.0.sources(&viewer).await? }))
     }
 
     /// List the targets with what is deployed there
@@ -237,7 +239,7 @@ impl State {
     /// What is going on.
     pub(crate) async fn overview(&self, viewer: &Viewer) -> Result<Overview, Failure> {
         let since = Timestamp::now().before(DAY);
-        let Counts { deliveries, runs } = self.journal().counts(since).await?;
+        let Counts { deliveries, runs } = self.counts(viewer, since).await?;
         let count = |counts: Vec<(String, u64)>| counts.into_iter().map(|(state, count)| Count { state, count }).collect();
         let of = |states, since| Listing { limit: PAGE + 1, states, since, ..Listing::default() };
         let (open, _) = self.runs(viewer, of(super::runs::open_states(), None)).await?;
@@ -253,8 +255,22 @@ impl State {
         })
     }
 
-    /// The sources, with secrets by name.
-    pub(crate) async fn sources(&self) -> Result<Vec<Source>, Failure> {
+    /// Of everything; for those who do not see everything, of the newest that they see.
+    async fn counts(&self, viewer: &Viewer, since: Timestamp) -> Result<Counts, Failure> {
+        if viewer.sees_all() {
+            return Ok(self.journal().counts(since).await?);
+        }
+        let listing = || Listing { limit: COUNTED + 1, since: Some(since), ..Listing::default() };
+        let (deliveries, _) = self.deliveries(viewer, listing()).await?;
+        let (runs, _) = self.runs(viewer, listing()).await?;
+        Ok(Counts {
+            deliveries: tally(deliveries.iter().map(|delivery| delivery.state.word())),
+            runs: tally(runs.iter().map(|run| run.state.word())),
+        })
+    }
+
+    /// The sources, with secrets by name. Their settings name repositories: they are for those who see everything.
+    pub(crate) async fn sources(&self, viewer: &Viewer) -> Result<Vec<Source>, Failure> {
         let settings = &self.parts.settings;
         let shown = |source: &SourceSettings| {
             let mut names = Vec::new();
@@ -273,7 +289,7 @@ impl State {
                 kind: source.kind.clone(),
                 path: source.path.clone(),
                 secrets: secrets.collect(),
-                settings: Any(Value::Object(source.fields.clone())),
+                settings: Any(Value::Object(if viewer.sees_all() { source.fields.clone() } else { Map::new() })),
                 rotation: None,
                 advice: None,
             }
@@ -307,7 +323,7 @@ impl State {
     pub(crate) async fn targets(&self, viewer: &Viewer) -> Result<Vec<Target>, Failure> {
         let mut deployed = Vec::new();
         for last in self.journal().last_done().await? {
-            if viewer.sees(last.line.as_ref().map(|line| line.repository.as_str())) {
+            if self.sees(viewer, last.line.as_ref().map(|line| line.repository.as_str())).await {
                 deployed.push(self.deployed(last).await?);
             }
         }
@@ -361,15 +377,27 @@ impl State {
         let more = items.len() > limit;
         items.truncate(limit);
         let next = items.last().filter(|_| more).map(|last| last.number);
-        let shown = items.into_iter().map(|entry| AuditEntry {
-            number: entry.number,
-            at: Moment(entry.at),
-            who: entry.who,
-            act: entry.act,
-            subject: entry.subject,
-            outcome: entry.outcome,
-        });
-        Ok((shown.collect(), next))
+        let mut shown = Vec::new();
+        for entry in items {
+            if !self.shows_entry(viewer, &entry).await? {
+                continue;
+            }
+            shown.push(AuditEntry {
+                number: entry.number,
+                at: Moment(entry.at),
+                who: entry.who,
+                act: entry.act,
+                subject: entry.subject,
+                outcome: entry.outcome,
+            });
+        }
+        Ok((shown, next))
+    }
+
+    /// Their own acts, and those on what they see. The subject is the id of a delivery or of a run, which begins with it.
+    async fn shows_entry(&self, viewer: &Viewer, entry: &record::AuditEntry) -> Result<bool, Failure> {
+        let delivery = entry.subject.split('-').next().unwrap_or_default();
+        Ok(viewer.sees_all() || entry.who == viewer.who || self.shows_of(viewer, delivery).await?)
     }
 
     /// What is hidden.
@@ -378,6 +406,14 @@ impl State {
             |ours: &[&str], theirs: &[String]| ours.iter().map(|word| (*word).to_owned()).chain(theirs.iter().cloned()).collect();
         Hidden { headers: all(redact::HEADERS, &self.redaction.headers), fields: all(redact::FIELDS, &self.redaction.fields) }
     }
+}
+
+fn tally(words: impl Iterator<Item = &'static str>) -> Vec<(String, u64)> {
+    let mut counts = BTreeMap::new();
+    for word in words {
+        *counts.entry(word.to_owned()).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }
 
 /// Every text in a value.

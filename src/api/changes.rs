@@ -47,34 +47,37 @@ impl ChangesApi {
     /// Listen to what happens, as server-sent events: each `data` is a change as JSON
     #[oai(path = "/changes", method = "get", operation_id = "listenToChanges")]
     async fn listen(&self, viewer: Data<&Viewer>) -> EventStream<BoxStream<'static, Change>> {
-        let changes = self.0.changes((*viewer).clone());
+        let changes = changes(Arc::clone(&self.0), (*viewer).clone());
         EventStream::new(changes)
             .to_event(|change| Event::message(change.to_json_string()).event_type("change"))
             .keep_alive(KEEP_ALIVE)
     }
 }
 
-impl State {
-    fn changes(&self, viewer: Viewer) -> BoxStream<'static, Change> {
-        let stages = self.parts.observer.listen();
-        let mut stop = self.parts.stop.clone();
-        let changes = stream::unfold(stages, |mut stages| async move {
-            match stages.recv().await {
-                Ok(stage) => Some((shown(stage), stages)),
-                Err(RecvError::Lagged(missed)) => Some((behind(missed), stages)),
-                Err(RecvError::Closed) => None,
-            }
-        });
-        // A change names no repository: whoever may not see everything is only told that something changed.
-        let all = viewer.sees_all();
-        let changes =
-            changes.map(move |change| if all { change } else { Change { delivery: String::new(), ..nameless(change) } });
-        let stopping = async move {
-            // An error means that nobody can say stop any more: the service is gone.
-            let _ = stop.wait_for(|stopping| *stopping).await;
-        };
-        changes.take_until(stopping).boxed()
-    }
+fn changes(state: Arc<State>, viewer: Viewer) -> BoxStream<'static, Change> {
+    let stages = state.parts.observer.listen();
+    let mut stop = state.parts.stop.clone();
+    let changes = stream::unfold((stages, state, viewer), |(mut stages, state, viewer)| async move {
+        loop {
+            let change = match stages.recv().await {
+                Ok(stage) if may_be_told(&state, &viewer, &stage).await => shown(stage),
+                Ok(_) => continue,
+                Err(RecvError::Lagged(missed)) => behind(missed),
+                Err(RecvError::Closed) => return None,
+            };
+            return Some((change, (stages, state, viewer)));
+        }
+    });
+    let stopping = async move {
+        // An error means that nobody can say stop any more: the service is gone.
+        let _ = stop.wait_for(|stopping| *stopping).await;
+    };
+    changes.take_until(stopping).boxed()
+}
+
+/// What a delivery is about is known once it was matched: before, those who do not see everything hear nothing of it.
+async fn may_be_told(state: &State, viewer: &Viewer, stage: &Stage) -> bool {
+    viewer.sees_all() || state.shows_of(viewer, &stage.delivery).await.unwrap_or(false)
 }
 
 fn shown(stage: Stage) -> Change {
@@ -93,8 +96,4 @@ fn behind(missed: u64) -> Change {
     let line = format!("{missed} changes were missed");
     let at = Moment(crate::clock::Timestamp::now());
     Change { delivery: String::new(), run: None, rule: None, step: None, name: "missed".to_owned(), line, at }
-}
-
-fn nameless(change: Change) -> Change {
-    Change { run: None, rule: None, step: None, line: String::new(), ..change }
 }

@@ -13,6 +13,7 @@ use super::decisions::Decision;
 use super::problem::Failure;
 use super::redact::{Body, HIDDEN, Redaction};
 use super::shapes::{Delivery, Run};
+use super::sight::Page;
 use super::state::{State, operator};
 use super::words::{Moment, Word};
 use crate::access::Viewer;
@@ -221,15 +222,20 @@ impl State {
     pub(crate) async fn deliveries(
         &self,
         viewer: &Viewer,
-        listing: Listing,
+        mut listing: Listing,
     ) -> Result<(Vec<record::DeliveryRecord>, Option<String>), Failure> {
-        let wanted = listing.limit.saturating_sub(1);
-        let mut items = self.journal().deliveries(listing).await?;
-        let more = items.len() > wanted;
-        items.truncate(wanted);
-        let next = items.last().filter(|_| more).map(|last| last.id.clone());
-        items.retain(|item| viewer.sees(item.about.repository.as_deref()));
-        Ok((items, next))
+        let mut page = Page::of(&listing);
+        loop {
+            let items = self.journal().deliveries(listing.clone()).await?;
+            let mut shown = Vec::new();
+            for item in &items {
+                shown.push(self.shows(viewer, &item.about).await);
+            }
+            listing.before = page.add(items, &shown, |item| &item.id);
+            if listing.before.is_none() {
+                return Ok(page.done());
+            }
+        }
     }
 
     /// Takes a delivery in once more. Answers the id of the new one.

@@ -13,6 +13,7 @@ mod repositories;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub mod shapes;
+mod sight;
 mod state;
 mod words;
 

@@ -20,6 +20,9 @@ pub struct Problem {
     pub status: u16,
     /// What is wrong and what to do, for people.
     pub detail: String,
+    /// Seconds after which it can be tried again, in a header.
+    #[oai(skip)]
+    pub retry_after: Option<i64>,
 }
 
 impl Problem {
@@ -30,14 +33,24 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             status: status.as_u16(),
             detail: detail.into(),
+            retry_after: None,
         }
+    }
+
+    /// The same, to be tried again after so many seconds.
+    pub fn after(self, seconds: i64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
     }
 
     /// As an answer.
     pub fn response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
         let mut response = Json(self).into_response();
         response.set_status(status);
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }
@@ -70,6 +83,9 @@ pub enum Failure {
     /// The body is of a kind that is not read here.
     #[oai(status = 415, content_type = "application/problem+json")]
     MediaType(Json<Problem>),
+    /// Whoever asks was wrong about who they are too often.
+    #[oai(status = 429, content_type = "application/problem+json")]
+    TooMany(Json<Problem>),
     /// The store does not answer at the moment.
     #[oai(status = 503, content_type = "application/problem+json")]
     Unavailable(Json<Problem>),
@@ -108,6 +124,7 @@ impl Failure {
             | Self::Conflict(problem)
             | Self::TooLarge(problem)
             | Self::MediaType(problem)
+            | Self::TooMany(problem)
             | Self::Unavailable(problem) => problem,
         }
     }

@@ -16,7 +16,7 @@ use super::shapes::Delivery;
 use super::state::{State, operator};
 use super::words::Moment;
 use crate::access::Viewer;
-use crate::backtest::records::{Records, look};
+use crate::backtest::records::{Records, Report, look};
 use crate::clock::Timestamp;
 use crate::happening::{from_body, known};
 use crate::matching::Index;
@@ -198,7 +198,7 @@ impl RehearsalApi {
         operator(&viewer)?;
         let Backtest { files, since, limit } = what.0;
         let loaded = self.0.load(files).await?;
-        Ok(Json(self.0.backtest(loaded, since.map(|since| since.0), limit).await?))
+        Ok(Json(self.0.backtest(&viewer, loaded, since.map(|since| since.0), limit).await?))
     }
 }
 
@@ -279,6 +279,7 @@ impl State {
     /// Holds checked rules against recorded deliveries.
     pub(crate) async fn backtest(
         &self,
+        viewer: &Viewer,
         loaded: Loaded,
         since: Option<Timestamp>,
         limit: Option<usize>,
@@ -302,6 +303,7 @@ impl State {
             look(since, limit.unwrap_or(BACKTEST), &records, &Index::new(set), &settings.offer)
         });
         let report = report.await.map_err(|_| Failure::conflict("The comparison broke off."))?.map_err(Failure::conflict)?;
+        let report = self.seen_of(viewer, report).await?;
         let [fire, not, other, fail] = report.counts().map(|count| u64::try_from(count).unwrap_or(u64::MAX));
         difference.looked_at = u64::try_from(report.looked_at).unwrap_or(u64::MAX);
         (difference.would_fire, difference.would_not_fire) = (fire, not);
@@ -320,6 +322,27 @@ impl State {
             })
             .collect();
         Ok(difference)
+    }
+}
+
+impl State {
+    /// Without what may not be seen.
+    async fn seen_of(&self, viewer: &Viewer, mut report: Report) -> Result<Report, Failure> {
+        if viewer.sees_all() {
+            return Ok(report);
+        }
+        let (differing, unreadable) = (std::mem::take(&mut report.differing), std::mem::take(&mut report.unreadable));
+        for one in differing {
+            if self.shows(viewer, &one.delivery.about).await {
+                report.differing.push(one);
+            }
+        }
+        for one in unreadable {
+            if self.shows_of(viewer, &one.0).await? {
+                report.unreadable.push(one);
+            }
+        }
+        Ok(report)
     }
 }
 

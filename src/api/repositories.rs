@@ -56,7 +56,12 @@ impl RepositoriesApi {
     #[oai(path = "/repositories", method = "get", operation_id = "listRepositories")]
     async fn list(&self, viewer: Data<&Viewer>) -> Json<Repositories> {
         let standings = self.0.parts.repositories.standings();
-        let items = standings.into_iter().filter(|one| viewer.sees(Some(&one.name))).map(Repository::from).collect();
+        let mut items = Vec::new();
+        for one in standings {
+            if self.0.sees(&viewer, Some(&one.name)).await {
+                items.push(Repository::from(one));
+            }
+        }
         Json(Repositories { items })
     }
 }

@@ -110,7 +110,7 @@ impl RulesApi {
     /// List the rules in force
     #[oai(path = "/rules", method = "get", operation_id = "listRules")]
     async fn list(&self, viewer: Data<&Viewer>) -> Json<Rules> {
-        let (set, items) = self.0.rules(&viewer);
+        let (set, items) = self.0.rules(&viewer).await;
         Json(Rules { revision: set.revision.clone(), fault: self.0.parts.rules.fault(), items })
     }
 
@@ -130,17 +130,21 @@ impl RulesApi {
 }
 
 impl State {
-    /// The rules in force that may be seen.
-    pub(crate) fn rules(&self, viewer: &Viewer) -> (Arc<RuleSet>, Vec<Rule>) {
+    /// The rules in force that may be seen: the operator's, and those of repositories that may be.
+    pub(crate) async fn rules(&self, viewer: &Viewer) -> (Arc<RuleSet>, Vec<Rule>) {
         let set = Arc::clone(self.parts.rules.current().load().rules());
-        let seen = set.rules.iter().filter(|rule| viewer.sees(rule.owner.as_deref()));
-        let items = seen.map(|rule| Rule::from(rule.as_ref())).collect();
+        let mut items = Vec::new();
+        for rule in &set.rules {
+            if rule.owner.is_none() || self.sees(viewer, rule.owner.as_deref()).await {
+                items.push(Rule::from(rule.as_ref()));
+            }
+        }
         (set, items)
     }
 
     /// A rule in force, with the file it stands in.
     pub(crate) async fn rule(&self, viewer: &Viewer, name: &str) -> Result<(Rule, Option<File>), Failure> {
-        let (set, items) = self.rules(viewer);
+        let (set, items) = self.rules(viewer).await;
         let rule = items.into_iter().find(|rule| rule.name == name).ok_or_else(|| Failure::not_found("rule"))?;
         let path = rule.place.rsplit_once(':').map_or(rule.place.as_str(), |(path, _)| path);
         let files = self.journal().rules(&set.revision).await?.unwrap_or_default();

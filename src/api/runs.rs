@@ -11,6 +11,7 @@ use poem_openapi::{Object, OpenApi};
 use super::deliveries::PAGE;
 use super::problem::Failure;
 use super::shapes::{Run, RunDetail, Step};
+use super::sight::Page;
 use super::state::{State, operator};
 use super::words::{Moment, Word};
 use crate::access::Viewer;
@@ -256,23 +257,19 @@ pub(crate) fn open_states() -> Vec<String> {
 
 impl State {
     /// Runs that may be seen, and where the next page begins. `listing.limit` is one more than wanted.
-    pub(crate) async fn runs(&self, viewer: &Viewer, listing: Listing) -> Result<(Vec<RunRecord>, Option<String>), Failure> {
-        let wanted = listing.limit.saturating_sub(1);
-        let mut items = self.journal().runs(listing).await?;
-        let more = items.len() > wanted;
-        items.truncate(wanted);
-        let next = items.last().filter(|_| more).map(|last| last.id.clone());
-        if !viewer.sees_all() {
-            let mut seen = Vec::new();
-            for item in items {
-                let found = self.journal().delivery_record(&item.delivery).await?;
-                if viewer.sees(found.and_then(|(record, _)| record.about.repository).as_deref()) {
-                    seen.push(item);
-                }
+    pub(crate) async fn runs(&self, viewer: &Viewer, mut listing: Listing) -> Result<(Vec<RunRecord>, Option<String>), Failure> {
+        let mut page = Page::of(&listing);
+        loop {
+            let items = self.journal().runs(listing.clone()).await?;
+            let mut shown = Vec::new();
+            for item in &items {
+                shown.push(self.shows_of(viewer, &item.delivery).await?);
             }
-            items = seen;
+            listing.before = page.add(items, &shown, |item| &item.id);
+            if listing.before.is_none() {
+                return Ok(page.done());
+            }
         }
-        Ok((items, next))
     }
 
     /// Queues a run again.
@@ -304,6 +301,10 @@ impl State {
         let selection = Selection { rule, since: age, limit: limit.unwrap_or(REDRIVE) };
         let (mut queued, mut refused) = (Vec::new(), Vec::new());
         for id in self.journal().dead(selection).await? {
+            // Nothing is said of what may not be seen. The id of a run begins with that of its delivery.
+            if !self.shows_of(viewer, id.split('-').next().unwrap_or_default()).await? {
+                continue;
+            }
             if dry_run {
                 queued.push(id);
                 continue;

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::problem::Failure;
 use super::redact::Redaction;
+use crate::access::visibility::Visibility;
 use crate::access::{Role, Viewer};
 use crate::event::Event;
 use crate::journal::Journal;
@@ -36,6 +37,8 @@ pub struct Parts {
     pub gates: Gates,
     /// The secrets of sources, for telling which of their values are in use.
     pub watched: Vec<Watched>,
+    /// Who asks GitHub what people may see, if they do not see everything.
+    pub visibility: Option<Visibility>,
     /// Called when there is something to do.
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// True once the service is stopping: open streams end then.
@@ -65,7 +68,7 @@ impl State {
     pub async fn delivery(&self, viewer: &Viewer, id: &str) -> Result<(DeliveryRecord, Vec<crate::matching::Trace>), Failure> {
         let found = self.journal().delivery_record(id).await?;
         let (record, traces) = found.ok_or_else(|| Failure::not_found("delivery"))?;
-        if !viewer.sees(record.about.repository.as_deref()) {
+        if !self.shows(viewer, &record.about).await {
             return Err(Failure::not_found("delivery"));
         }
         // Reasons that another version wrote otherwise are left out: everything else can still be shown.
@@ -80,9 +83,7 @@ impl State {
     /// A run with its steps, if whoever asks may see it.
     pub async fn run(&self, viewer: &Viewer, id: &str) -> Result<(RunRecord, Vec<StepRecord>), Failure> {
         let (run, steps) = self.journal().run(id).await?.ok_or_else(|| Failure::not_found("run"))?;
-        let found = self.journal().delivery_record(&run.delivery).await?;
-        let repository = found.and_then(|(record, _)| record.about.repository);
-        if viewer.sees(repository.as_deref()) { Ok((run, steps)) } else { Err(Failure::not_found("run")) }
+        if self.shows_of(viewer, &run.delivery).await? { Ok((run, steps)) } else { Err(Failure::not_found("run")) }
     }
 
     /// A kept delivery as rules see it. The error is for people.
@@ -120,6 +121,18 @@ impl State {
     pub async fn signed_in(&self, viewer: &Viewer) -> Result<(), Failure> {
         let number = self.journal().audit(&viewer.who, "sign-in", viewer.role.word()).await?;
         Ok(self.journal().audited(number, "done").await?)
+    }
+
+    /// Writes down that somebody is known and may not come in.
+    pub async fn turned_away(&self, who: &str) {
+        let written = async {
+            let number = self.journal().audit(who, "sign-in", "").await?;
+            self.journal().audited(number, "refused: neither an operator nor a viewer").await
+        };
+        tracing::warn!(who, "somebody is neither an operator nor a viewer, and was not let in");
+        if let Err(error) = written.await {
+            tracing::error!(%error, "that somebody was not let in cannot be written into the audit log");
+        }
     }
 }
 

@@ -202,8 +202,8 @@ fn one_attempt(attempt: &Attempt) -> Markup {
 }
 
 /// The rules in force.
-pub(super) fn rules(state: &State, admitted: &Admitted) -> Page {
-    let (set, rules) = state.rules(&admitted.viewer);
+pub(super) async fn rules(state: &State, admitted: &Admitted) -> Page {
+    let (set, rules) = state.rules(&admitted.viewer).await;
     let body = html! {
         h1 { "Rules" }
         p class="lead" { (rules.len()) " rules are in force, rule set " code { (set.revision) } "." }

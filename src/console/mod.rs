@@ -5,6 +5,7 @@ mod forms;
 mod layout;
 mod pages;
 mod parts;
+mod sign_in;
 mod trial;
 
 use std::sync::Arc;
@@ -15,10 +16,9 @@ use poem::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use poem::{Request, Response};
 use sha2::{Digest, Sha256};
 
-use crate::access::{Access, Admitted, from_ourselves};
+use crate::access::{Access, Admitted};
 use crate::api::State;
 use crate::api::problem::{Failure, Problem};
-use crate::clock::Timestamp;
 use forms::Fields;
 use layout::Page;
 
@@ -30,9 +30,6 @@ const ICON: &str =
 /// What a page may load, and who may frame it: only what comes from here, and nobody.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
     form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
-
-/// Somebody who tries tokens waits this long after each wrong one.
-const WRONG_TOKEN: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The pages.
 pub struct Console {
@@ -62,7 +59,11 @@ impl Console {
         let parts: Vec<String> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         if let ["assets", name] = parts.as_slice() {
-            return self.asset(name, admitted);
+            return asset_named(name).unwrap_or_else(|| self.failed(Failure::not_found("page").problem(), admitted));
+        }
+        // Somebody who is in may come in as somebody else.
+        if matches!(parts.as_slice(), ["sign-in", _]) {
+            return self.stranger(request).await;
         }
         if parts.as_slice() == ["sign-out"] && method == Method::POST {
             let cookie = self.access.sessions.end();
@@ -95,7 +96,7 @@ impl Console {
             ["runs"] => pages::runs(state, admitted, query).await?,
             ["runs", id] => detail::run(state, admitted, id).await?,
             ["deployed"] => pages::deployed(state, admitted).await?,
-            ["rules"] => detail::rules(state, admitted),
+            ["rules"] => detail::rules(state, admitted).await,
             ["rules", name] => detail::rule(state, admitted, name).await?,
             ["playground"] => {
                 crate::api::operator(&admitted.viewer)?;
@@ -106,7 +107,7 @@ impl Console {
                 trial::backtest(state, admitted, &Fields::default()).await?
             }
             ["dead"] => pages::dead(state, admitted, query).await?,
-            ["sources"] => pages::sources(state).await?,
+            ["sources"] => pages::sources(state, admitted).await?,
             ["audit"] => pages::audit(state, admitted, query).await?,
             ["sign-in"] => return Ok(Answer::Go("/".to_owned())),
             _ => return Err(Failure::not_found("page")),
@@ -149,42 +150,6 @@ impl Console {
         Ok(Answer::Go(to))
     }
 
-    /// Answers somebody who is not in: the form to sign in, and what it looks like.
-    pub async fn stranger(&self, mut request: Request) -> Response {
-        let path = request.uri().path().to_owned();
-        let nobody = || Page { title: "Sign in".to_owned(), section: "", live: false, body: sign_in(None) };
-        match (request.method().clone(), path.as_str()) {
-            (Method::GET, "/assets/console.css") => asset("text/css; charset=utf-8", STYLE),
-            (Method::GET, "/assets/console.js") => asset("text/javascript; charset=utf-8", SCRIPT),
-            (Method::GET, "/assets/icon.svg") => asset("image/svg+xml", ICON),
-            (Method::GET, "/sign-in") => self.page(StatusCode::OK, &nobody(), None),
-            (Method::POST, "/sign-in") if from_ourselves(&request).is_ok() => {
-                let fields = Fields::of_body(&mut request).await.unwrap_or_default();
-                let viewer = fields.get("token").and_then(|token| self.access.by_token(token.trim()));
-                let Some(viewer) = viewer else {
-                    tokio::time::sleep(WRONG_TOKEN).await;
-                    let body = sign_in(Some("This token is not known."));
-                    return self.page(StatusCode::UNAUTHORIZED, &Page { body, ..nobody() }, None);
-                };
-                match self.state.signed_in(&viewer).await {
-                    Ok(()) => with_cookie(see("/"), &self.access.sessions.begin(&viewer, Timestamp::now())),
-                    Err(failure) => failure.problem().clone().response(),
-                }
-            }
-            (Method::GET, _) => see("/sign-in"),
-            _ => Problem::new(StatusCode::UNAUTHORIZED, "Sign in first.").response(),
-        }
-    }
-
-    fn asset(&self, name: &str, admitted: &Admitted) -> Response {
-        match name {
-            "console.css" => asset("text/css; charset=utf-8", STYLE),
-            "console.js" => asset("text/javascript; charset=utf-8", SCRIPT),
-            "icon.svg" => asset("image/svg+xml", ICON),
-            _ => self.failed(Failure::not_found("page").problem(), admitted),
-        }
-    }
-
     fn failed(&self, problem: &Problem, admitted: &Admitted) -> Response {
         let body = html! {
             h1 { (problem.title) }
@@ -202,17 +167,14 @@ impl Console {
     }
 }
 
-fn sign_in(wrong: Option<&str>) -> maud::Markup {
-    html! {
-        h1 { "Sign in" }
-        p class="lead" { "With a token of " code { "admin:" } " in the settings." }
-        @if let Some(wrong) = wrong { div class="notice bad" role="alert" { (wrong) } }
-        form class="card" method="post" action="/sign-in" {
-            label for="token" { "Token" }
-            input id="token" type="password" name="token" required autofocus autocomplete="current-password";
-            div class="acts" { button { "Sign in" } }
-        }
-    }
+/// What pages load.
+fn asset_named(name: &str) -> Option<Response> {
+    Some(match name {
+        "console.css" => asset("text/css; charset=utf-8", STYLE),
+        "console.js" => asset("text/javascript; charset=utf-8", SCRIPT),
+        "icon.svg" => asset("image/svg+xml", ICON),
+        _ => return None,
+    })
 }
 
 fn asset(kind: &str, text: &'static str) -> Response {
@@ -229,7 +191,7 @@ fn see(to: &str) -> Response {
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {
     if let Ok(value) = HeaderValue::from_str(cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
+        response.headers_mut().append(header::SET_COOKIE, value);
     }
     response
 }

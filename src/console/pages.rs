@@ -204,8 +204,8 @@ pub(super) fn link(url: &str) -> Markup {
 }
 
 /// The entry points.
-pub(super) async fn sources(state: &State) -> Result<Page, Failure> {
-    let sources = state.sources().await?;
+pub(super) async fn sources(state: &State, admitted: &Admitted) -> Result<Page, Failure> {
+    let sources = state.sources(&admitted.viewer).await?;
     let hidden = state.hidden();
     let body = html! {
         h1 { "Sources" }

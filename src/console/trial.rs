@@ -192,7 +192,7 @@ pub(super) async fn backtest(state: &State, admitted: &Admitted, fields: &Fields
     let difference = match fields.get("text") {
         Some(_) => {
             let loaded = state.load(Some(edited.files())).await?;
-            Some(state.backtest(loaded, None, None).await?)
+            Some(state.backtest(&admitted.viewer, loaded, None, None).await?)
         }
         None => None,
     };

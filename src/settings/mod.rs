@@ -29,7 +29,7 @@ pub mod keys {
     pub use super::store::STORE;
 }
 
-pub use admin::AdminSettings;
+pub use admin::{AdminSettings, IapSettings, OidcSettings, Permission, VisibilitySettings, Who, is_login};
 pub use environment::Environment;
 pub use read::read;
 pub use secrets::{SecretEntry, SecretSource};

@@ -9,6 +9,7 @@ use declic_actions::secret::Secret;
 use declic_actions::targets::{CONNECTIONS, SettingKind, TARGETS};
 use serde_json::{Map, Value};
 
+use super::admin::Around;
 use super::entries::{Checked, Plainly, entry};
 use super::secrets::{self, SecretEntry};
 use super::{Environment, Mode, Settings, SourceSettings};
@@ -105,6 +106,7 @@ impl Reader<'_> {
                 None => secrets::peek(secret_entries.get(name)?, self.environment),
             });
         }
+        let around = Around { has_public_url: public_url.is_some(), has_github_token: github.token_name.is_some() };
         Settings {
             file: path.to_owned(),
             listen,
@@ -121,7 +123,7 @@ impl Reader<'_> {
             github,
             sns_url: self.sns_url(section("aws")),
             egress_allow: self.egress(section("egress")),
-            admin: self.admin(section("admin")),
+            admin: self.admin(section("admin"), around),
             workers: self.workers(section("workers")),
             log: self.log(section("log")),
             on_cloud_run: self.environment.get("K_SERVICE").is_some(),

@@ -1,5 +1,6 @@
 //! Tests of behaviour, through the public surface: one file a stage, stand-ins over HTTP in `support`.
 
+mod access;
 mod api;
 mod approvals;
 mod backtest;

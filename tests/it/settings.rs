@@ -315,3 +315,41 @@ fn a_value_where_the_name_of_a_secret_belongs_is_not_shown() {
         assert!(shown.contains('…'), "{text}\n{shown}");
     }
 }
+
+#[test]
+fn people_need_a_way_in_and_somebody_who_may_come() {
+    let begin = |text: &str, expected: &[&str]| {
+        let found = faults(text);
+        let as_expected = found.iter().zip(expected).all(|(found, expected)| found.starts_with(expected));
+        assert!(found.len() == expected.len() && as_expected, "{text}\n{found:#?}");
+    };
+    let people = "admin:\n  oidc: { issuer: \"https://accounts.google.com\", client-id: c }\n";
+    begin(
+        &format!("version: 1\n{people}"),
+        &["3:3 missing: `oidc` needs `public-url`", "3:3 admin: nobody may come in this way"],
+    );
+    let public = "version: 1\npublic-url: https://declic.example.dev\n";
+    begin(&format!("{public}{people}  viewers: {{ domains: [acme.example] }}\n"), &[]);
+    begin(
+        &format!("{public}{people}  operators: {{ emails: [ann], domains: [\"*\"] }}\n"),
+        &["5:14 name: `ann` is no e-mail address", "5:14 name: `*` is no domain: write it as example.com"],
+    );
+    begin(
+        &format!("{public}admin: {{ oidc: {{ issuer: \"http://idp.example\", client-id: c }}, viewers: {{ groups: [g] }} }}\n"),
+        &["3:26 type: `issuer` must be reached over https"],
+    );
+    begin(
+        &format!("{public}admin: {{ operators: {{ groups: [g] }} }}\n"),
+        &["3:10 admin: this is about people, and none can sign in"],
+    );
+    begin(
+        &format!(
+            "{public}{people}  viewers: {{ groups: [g] }}\n  visibility: {{ permission: reed, logins: {{ a@b.example: \"../x\" }} }}\n"
+        ),
+        &["6:29 type: `permission` must be"],
+    );
+    begin(
+        &format!("{public}{people}  viewers: {{ groups: [g] }}\n  visibility: {{ logins: {{ a@b.example: \"../x\" }} }}\n"),
+        &["6:15 name: `../x` cannot be a login at GitHub", "6:3 admin: GitHub cannot be asked who may see what"],
+    );
+}

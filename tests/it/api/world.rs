@@ -16,6 +16,7 @@ const SETTINGS: &str = "version: 1
 secrets:
   hook: { from: env, name: DECLIC_GITHUB_SECRET }
   operator: { from: env, name: OPERATOR }
+  api: { from: env, name: DECLIC_GITHUB_TOKEN }
 sources:
   github: { type: github, secret: hook }
 connections:
@@ -62,9 +63,14 @@ impl World {
 
     /// The same with further settings.
     pub async fn with(settings: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+        Self::with_secrets("", settings, prepare).await
+    }
+
+    /// The same with further secrets, too.
+    pub async fn with_secrets(secrets: &str, settings: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let alive = echo::start().await;
         let folder = tempfile::tempdir().unwrap();
-        let text = SETTINGS.replace("ALIVE", &alive.url) + settings;
+        let text = SETTINGS.replace("ALIVE", &alive.url).replace("sources:\n", &format!("{secrets}sources:\n")) + settings;
         fs::write(folder.path().join("declic.yaml"), text).unwrap();
         fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
         let service = Binary::start(folder.path(), |command| {
@@ -91,6 +97,11 @@ impl World {
 
     /// Delivers a signed push and waits until its runs are over. Answers our id of it.
     pub async fn deliver(&self, branch: &str, id: &str) -> String {
+        self.deliver_as(&self.client, branch, id).await
+    }
+
+    /// The same, looked after by somebody who may see it.
+    pub async fn deliver_as(&self, looker: &Client, branch: &str, id: &str) -> String {
         let body = push(branch);
         let signature = signature(WEBHOOK_SECRET, &body);
         let headers = [("x-github-event", "push"), ("x-github-delivery", id), ("x-hub-signature-256", &signature)];
@@ -98,7 +109,7 @@ impl World {
         let reply = self.client.send("POST", &self.url("/hooks/github"), &headers, body).await;
         assert_eq!(reply.status, 202, "{reply:?}");
         let id = reply.text("/id").to_owned();
-        self.until(&format!("/deliveries/{id}"), |reply| {
+        self.until_as(looker, &format!("/deliveries/{id}"), |reply| {
             matches!(reply.text("/delivery/state"), "completed" | "failed" | "ignored")
         })
         .await;
@@ -107,9 +118,13 @@ impl World {
 
     /// Asks again until the answer is as wanted.
     pub async fn until(&self, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+        self.until_as(&self.client, path, wanted).await
+    }
+
+    async fn until_as(&self, looker: &Client, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let reply = self.get(path).await;
+            let reply = looker.get(&self.url(&format!("/api/v1{path}"))).await;
             if wanted(&reply) {
                 return reply;
             }

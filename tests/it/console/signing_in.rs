@@ -30,7 +30,7 @@ async fn without_a_token_nothing_is_shown_and_with_the_wrong_one_neither() {
     let wrong = Client::bearer("operator-token-of-this-test-012345678").get(&world.url("/api/v1/deliveries")).await;
     assert_eq!(wrong.status, 401, "{wrong:?}");
     let page = world.client.get(&world.url("/deliveries")).await;
-    assert_eq!((page.status, page.header("location")), (303, "/sign-in"));
+    assert_eq!((page.status, page.header("location")), (303, "/sign-in?to=%2Fdeliveries"));
     let refused = world.client.send("POST", &world.url("/sign-in"), &[FORM], b"token=guess".to_vec()).await;
     assert_eq!((refused.status, refused.header("set-cookie")), (401, ""));
     assert!(refused.body.as_str().unwrap().contains("This token is not known."), "{refused:?}");

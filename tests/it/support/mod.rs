@@ -8,6 +8,7 @@ pub mod described;
 pub mod discovery;
 pub mod echo;
 pub mod google_apis;
+pub mod issuer;
 pub mod openapi;
 pub mod packages;
 pub mod postgres;
