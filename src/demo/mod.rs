@@ -1,5 +1,6 @@
 //! `declic demo`: the whole path on this machine. The service is the real one; what no laptop has is a stand-in over HTTP.
 
+mod history;
 mod show;
 pub mod stand_ins;
 
@@ -104,14 +105,35 @@ impl Demo {
         if let Ok(verdict) = &verdict {
             screen.closing(verdict, &settings.file, address, stop.is_some());
         }
-        drop(journal);
         if let (Ok(_), Some(stop)) = (&verdict, stop) {
-            stop.await;
+            stay(stop, history::bring(&world, &settings, &hook(&settings, address)?, journal.as_ref())).await;
         }
+        drop(journal);
         drop(end);
         serving.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
         verdict
     }
+}
+
+/// Brings the history, and stays until it is told to stop.
+async fn stay(stop: impl Future<Output = ()>, history: impl Future<Output = Result<(), String>>) {
+    let mut stop = std::pin::pin!(stop);
+    tokio::select! {
+        biased;
+        () = &mut stop => return,
+        brought = history => {
+            if let Err(why) = brought {
+                tracing::warn!("the console has less to show: {why}");
+            }
+        }
+    }
+    stop.await;
+}
+
+/// Where the demo's deliveries go.
+fn hook(settings: &settings::Settings, address: SocketAddr) -> Result<Url, String> {
+    let source = settings.sources.first().ok_or("the demo's settings have no source")?;
+    Url::parse(&format!("http://{address}{}", source.path)).map_err(|error| error.to_string())
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
@@ -124,7 +146,8 @@ fn declic_yaml(world: &World, address: SocketAddr) -> String {
          token: {{ from: env, name: DEMO_TOKEN }}\nsources:\n  github: {{ type: github, secret: hook }}\ntargets:\n  web_staging:\n    \
          type: cloud-run\n    project: {project}\n    region: {region}\n    service: {service}\n    \
          images: [\"europe-docker.pkg.dev/acme-build/web/*\"]\nconnections:\n  \
-         bot: {{ type: dialogflow-fulfillment, url: \"{bot}/es\" }}\nrules: rules.yaml\n{rest}",
+         bot: {{ type: dialogflow-fulfillment, url: \"{bot}/es\" }}\n  \
+         pager: {{ type: http, base-url: \"{bot}/moved\", methods: [POST] }}\nrules: rules.yaml\n{rest}",
         project = stand_ins::PROJECT,
         region = stand_ins::REGION,
         service = stand_ins::SERVICE,
@@ -139,7 +162,7 @@ async fn push(settings: &settings::Settings, address: SocketAddr, screen: &mut S
     let source = sources::build(source, &settings.secrets, &sources::Around::default())?;
     let id = ulid::Ulid::new().to_string().to_lowercase();
     let inbound = send::signed(source.as_ref(), "push", &id, send::JSON, PUSH.as_bytes().to_vec(), None)?;
-    let to = Url::parse(&format!("http://{address}{}", source.entry().path)).map_err(|error| error.to_string())?;
+    let to = hook(settings, address)?;
     screen.sent(&to, PUSH.len());
     let response = send::post(&to, &inbound).await?;
     if response.status != 202 {

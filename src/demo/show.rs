@@ -141,14 +141,15 @@ impl<'o, W: Write> Screen<'o, W> {
     fn look_further(&mut self, verdict: &Verdict, settings: &Path, address: SocketAddr) {
         let config = settings.display();
         self.line("");
-        self.line("It stays up; end it with Ctrl-C. Look further:");
+        let console = self.paint("1", &format!("http://{address}/"));
+        self.line(&format!(
+            "It stays up; end it with Ctrl-C. The console is at {console}, with a few deliveries more. Look further:"
+        ));
         let declic = this_command();
         self.line(&format!("  {declic} deliveries show {} --config {config}", verdict.delivery));
         self.line(&format!("  {declic} runs list --config {config}"));
         self.line(&format!("  {declic} check {}", settings.with_file_name("rules.yaml").display()));
-        self.line(&format!(
-            "  http://{address}/    the console, with what just happened; http://{address}/readyz, http://{address}/metrics"
-        ));
+        self.line(&format!("  http://{address}/readyz, http://{address}/metrics, http://{address}/api/v1/openapi.json"));
     }
 }
 
