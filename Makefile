@@ -12,7 +12,7 @@ FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages crash soak fuzz fuzz-smoke bench bench-accept image clean
+.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check-style: ## Formatting, lints and documentation, warnings are errors
 
 packages: ## Install the pinned npm and PyPI packages that tests check against
 	./scripts/test-packages
+
+screenshots: build packages ## Pictures of every page of the console, light and dark, wide and narrow, of a running demo
+	./scripts/screenshots $(SHOTS)
 
 crash: ## Kill the real process N times and count effects (make crash N=1000)
 	DECLIC_CRASH_RUNS=$(N) $(CARGO) test --test it crash -- --nocapture
