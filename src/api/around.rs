@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use poem::web::Data;
 use poem_openapi::param::Query;
@@ -12,21 +11,16 @@ use poem_openapi::{Object, OpenApi};
 use serde_json::{Map, Value};
 
 use super::deliveries::PAGE;
+use super::overview::Overview;
 use super::problem::Failure;
 use super::redact;
-use super::shapes::Run;
 use super::state::{State, operator};
 use super::words::Moment;
 use crate::access::Viewer;
 use crate::clock::Timestamp;
-use crate::journal::record::{self, Counts, LastDone, Listing, StepState};
+use crate::journal::record::{self, LastDone, StepState};
 use crate::settings::SourceSettings;
 use crate::sources::rotation::{Rotation, Watched};
-
-/// Counts go so far back.
-const DAY: Duration = Duration::from_secs(86_400);
-/// What is counted one by one, at most.
-const COUNTED: usize = 500;
 
 /// An entry point.
 #[derive(Debug, Clone, Object)]
@@ -107,35 +101,6 @@ pub struct Deployed {
 pub(super) struct Targets {
     /// By name.
     items: Vec<Target>,
-}
-
-/// How many are in a state.
-#[derive(Debug, Clone, Object)]
-pub struct Count {
-    /// The state.
-    pub state: String,
-    /// How many.
-    pub count: u64,
-}
-
-/// What is going on.
-#[derive(Debug, Object)]
-#[oai(skip_serializing_if_is_none)]
-pub struct Overview {
-    /// Since when is counted: the last 24 hours.
-    pub since: Moment,
-    /// Deliveries by state.
-    pub deliveries: Vec<Count>,
-    /// Runs by state.
-    pub runs: Vec<Count>,
-    /// Runs that are not over, newest first.
-    pub open: Vec<Run>,
-    /// Runs that failed for good in this time, newest first.
-    pub failed: Vec<Run>,
-    /// Does the store take writes?
-    pub store_works: bool,
-    /// What is wrong with the rule files as they are now.
-    pub rules_fault: Option<String>,
 }
 
 /// Who asked for what.
@@ -236,39 +201,6 @@ impl AroundApi {
 }
 
 impl State {
-    /// What is going on.
-    pub(crate) async fn overview(&self, viewer: &Viewer) -> Result<Overview, Failure> {
-        let since = Timestamp::now().before(DAY);
-        let Counts { deliveries, runs } = self.counts(viewer, since).await?;
-        let count = |counts: Vec<(String, u64)>| counts.into_iter().map(|(state, count)| Count { state, count }).collect();
-        let of = |states, since| Listing { limit: PAGE + 1, states, since, ..Listing::default() };
-        let (open, _) = self.runs(viewer, of(super::runs::open_states(), None)).await?;
-        let (failed, _) = self.runs(viewer, of(super::runs::dead_states(), Some(since))).await?;
-        Ok(Overview {
-            since: Moment(since),
-            deliveries: count(deliveries),
-            runs: count(runs),
-            open: open.into_iter().map(Run::from).collect(),
-            failed: failed.into_iter().map(Run::from).collect(),
-            store_works: self.journal().works(),
-            rules_fault: self.parts.rules.fault(),
-        })
-    }
-
-    /// Of everything; for those who do not see everything, of the newest that they see.
-    async fn counts(&self, viewer: &Viewer, since: Timestamp) -> Result<Counts, Failure> {
-        if viewer.sees_all() {
-            return Ok(self.journal().counts(since).await?);
-        }
-        let listing = || Listing { limit: COUNTED + 1, since: Some(since), ..Listing::default() };
-        let (deliveries, _) = self.deliveries(viewer, listing()).await?;
-        let (runs, _) = self.runs(viewer, listing()).await?;
-        Ok(Counts {
-            deliveries: tally(deliveries.iter().map(|delivery| delivery.state.word())),
-            runs: tally(runs.iter().map(|run| run.state.word())),
-        })
-    }
-
     /// The sources, with secrets by name. Their settings name repositories: they are for those who see everything.
     pub(crate) async fn sources(&self, viewer: &Viewer) -> Result<Vec<Source>, Failure> {
         let settings = &self.parts.settings;
@@ -406,14 +338,6 @@ impl State {
             |ours: &[&str], theirs: &[String]| ours.iter().map(|word| (*word).to_owned()).chain(theirs.iter().cloned()).collect();
         Hidden { headers: all(redact::HEADERS, &self.redaction.headers), fields: all(redact::FIELDS, &self.redaction.fields) }
     }
-}
-
-fn tally(words: impl Iterator<Item = &'static str>) -> Vec<(String, u64)> {
-    let mut counts = BTreeMap::new();
-    for word in words {
-        *counts.entry(word.to_owned()).or_default() += 1;
-    }
-    counts.into_iter().collect()
 }
 
 /// Every text in a value.

@@ -6,6 +6,7 @@ mod changes;
 mod decisions;
 mod deliveries;
 mod document;
+pub(crate) mod overview;
 pub mod problem;
 pub mod redact;
 pub(crate) mod rehearsal;

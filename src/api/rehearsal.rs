@@ -242,6 +242,14 @@ impl State {
         checked.await.map_err(|_| Failure::malformed("These files cannot be checked."))
     }
 
+    /// What is to be said of one file of the rules in force.
+    pub(crate) async fn faults_of(&self, file: Option<&File>) -> Result<Vec<Fault>, Failure> {
+        let Some(file) = file else { return Ok(Vec::new()) };
+        let mut faults = self.load(None).await?.faults;
+        faults.retain(|fault| fault.file == file.path);
+        Ok(faults)
+    }
+
     /// Plays an event through checked rules, as it is shown at the API.
     async fn play(&self, viewer: &Viewer, loaded: Loaded, occasion: Occasion) -> Result<Outcome, Failure> {
         let faults = loaded.faults.clone();

@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::deliveries::PAGE;
 use super::problem::Failure;
-use super::shapes::{Run, RunDetail, Step};
+use super::shapes::{LogLine, Run, RunDetail, Step};
 use super::sight::Page;
 use super::state::{State, operator};
 use super::words::{Moment, Word};
@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::journal::record::{GroupMode, Listing, RunRecord, RunState, Selection};
 
 /// Runs whose groups are shown, at most.
-const OPEN: usize = 2000;
+pub(super) const OPEN: usize = 2000;
 /// Dead runs that one redrive takes, at most.
 const REDRIVE: usize = 1000;
 
@@ -190,7 +190,8 @@ impl RunsApi {
     ) -> Result<Json<RunDetail>, Failure> {
         let (run, steps) = self.0.run(&viewer, &id).await?;
         let steps = steps.into_iter().map(|step| Step::new(step, &self.0.redaction)).collect();
-        Ok(Json(RunDetail { run: run.into(), steps }))
+        let log = self.0.parts.observer.lately(&id).into_iter().map(LogLine::from).collect();
+        Ok(Json(RunDetail { run: run.into(), steps, log }))
     }
 
     /// The steps of a run with their attempts
@@ -323,23 +324,28 @@ impl State {
     pub(crate) async fn groups(&self, viewer: &Viewer) -> Result<Vec<OpenGroup>, Failure> {
         let listing = Listing { limit: OPEN + 1, states: open_states(), ..Listing::default() };
         let (runs, _) = self.runs(viewer, listing).await?;
-        let mut groups: Vec<OpenGroup> = Vec::new();
-        // Newest first: from the other end, those that wait come in their order.
-        for run in runs.into_iter().rev() {
-            let Some(group) = run.group else { continue };
-            let position = groups.iter().position(|known| known.key == group.key).unwrap_or_else(|| {
-                let mode = Word::new(group.mode.word());
-                groups.push(OpenGroup { key: group.key.clone(), mode, holder: None, waiting: Vec::new() });
-                groups.len() - 1
-            });
-            let Some(known) = groups.get_mut(position) else { continue };
-            if run.state.holds_group() {
-                known.holder = Some(run.id);
-            } else {
-                known.waiting.push(run.id);
-            }
-        }
-        groups.sort_by(|one, other| one.key.cmp(&other.key));
-        Ok(groups)
+        Ok(grouped(runs))
     }
+}
+
+/// The groups of open runs, which come newest first.
+pub(super) fn grouped(runs: Vec<RunRecord>) -> Vec<OpenGroup> {
+    let mut groups: Vec<OpenGroup> = Vec::new();
+    // Newest first: from the other end, those that wait come in their order.
+    for run in runs.into_iter().rev() {
+        let Some(group) = run.group else { continue };
+        let position = groups.iter().position(|known| known.key == group.key).unwrap_or_else(|| {
+            let mode = Word::new(group.mode.word());
+            groups.push(OpenGroup { key: group.key.clone(), mode, holder: None, waiting: Vec::new() });
+            groups.len() - 1
+        });
+        let Some(known) = groups.get_mut(position) else { continue };
+        if run.state.holds_group() {
+            known.holder = Some(run.id);
+        } else {
+            known.waiting.push(run.id);
+        }
+    }
+    groups.sort_by(|one, other| one.key.cmp(&other.key));
+    groups
 }

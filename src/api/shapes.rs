@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::redact::Redaction;
 use super::words::{Moment, Word};
 use crate::journal::record::{self, AttemptState, DeliveryState, GroupMode, Phase, RunState, StepState};
+use crate::run::observe::Stage;
 
 /// A delivery in a listing.
 #[derive(Debug, Clone, Object)]
@@ -203,6 +204,40 @@ pub struct Attempt {
     pub finished_at: Option<Moment>,
 }
 
+/// What a person said to a step that asked.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct PersonsAnswer {
+    /// Yes or no.
+    pub approved: bool,
+    /// Who.
+    pub by: String,
+    /// Where: `github`, `slack`, `api`, …
+    pub via: String,
+    /// What they added.
+    pub comment: Option<String>,
+}
+
+/// One line of what was said of a run while it ran.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct LogLine {
+    /// When.
+    pub at: Moment,
+    /// Id or number of the step, with its part in front outside of `steps`.
+    pub step: Option<String>,
+    /// Stable word: `started`, `retrying`, `succeeded`, or the action's own, such as `image resolved`.
+    pub name: String,
+    /// For people, without secrets.
+    pub line: String,
+}
+
+impl From<Stage> for LogLine {
+    fn from(stage: Stage) -> Self {
+        Self { at: Moment(stage.at), step: stage.step, name: stage.name, line: stage.line }
+    }
+}
+
 /// A step of a run. One that was never reached is not listed.
 #[derive(Debug, Clone, Object)]
 #[oai(skip_serializing_if_is_none)]
@@ -231,8 +266,10 @@ pub struct Step {
     pub url: Option<String>,
     /// Its outputs, redacted.
     pub outputs: Option<Any<Value>>,
-    /// Why it failed or was skipped.
+    /// Why it failed or was skipped, or what it waits for.
     pub why: Option<Why>,
+    /// What a person said to it, if it asked.
+    pub answer: Option<PersonsAnswer>,
     /// When it began.
     pub started_at: Option<Moment>,
     /// When it ended.
@@ -266,6 +303,12 @@ impl Step {
             url,
             outputs,
             why: step.why.map(Why::from),
+            answer: step.answer.map(|answer| PersonsAnswer {
+                approved: answer.approved,
+                by: answer.by,
+                via: answer.via,
+                comment: answer.comment,
+            }),
             started_at: step.started_at.map(Moment),
             finished_at: step.finished_at.map(Moment),
             attempts: step.attempts.into_iter().map(Attempt::from).collect(),
@@ -294,4 +337,6 @@ pub struct RunDetail {
     pub run: Run,
     /// Its steps, in the order in which they are done.
     pub steps: Vec<Step>,
+    /// What the process that was asked said of it lately, oldest first; gone with the process.
+    pub log: Vec<LogLine>,
 }

@@ -2,16 +2,16 @@
 
 use maud::{Markup, html};
 
-use super::layout::{Page, act, badge, decision, empty, json, length, lines, mood, time};
+use super::layout::{Page, act, badge, decision, empty, json, key, length, lines, moment, mood, time};
 use super::pages::{link, retry};
 use super::parts::{run_rows, why};
 use crate::access::Admitted;
 use crate::api::State;
 use crate::api::problem::Failure;
 use crate::api::redact::{Body, HIDDEN};
-use crate::api::shapes::{Attempt, Run, Step};
+use crate::api::shapes::{Attempt, LogLine, Run, Step};
 use crate::clock::Timestamp;
-use crate::journal::record::{Listing, RunState};
+use crate::journal::record::{Listing, RunState, StepRecord};
 use crate::matching::Trace;
 
 /// Letters of a body that are shown.
@@ -39,7 +39,7 @@ pub(super) async fn delivery(state: &State, admitted: &Admitted, id: &str) -> Re
             dl class="facts" {
                 dt { "Verified" } dd { (record.verified) }
                 @if let Some(repository) = &record.about.repository { dt { "Repository" } dd { a href={ "/deliveries?repository=" (repository) } { (repository) } } }
-                dt { "Received" } dd { (record.received_at.rfc3339()) @if record.replay { " (a replay)" } }
+                dt { "Received" } dd { (moment(record.received_at)) @if record.replay { " (a replay)" } }
                 dt { "Provider's id" } dd { code { (record.delivery_id) } }
                 dt { "Our id" } dd { code { (record.id) } }
                 dt { "Trace" } dd { code { (record.trace) } }
@@ -97,7 +97,9 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         record.state,
         RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::Superseded | RunState::Skipped
     );
-    let asks = open && crate::run::approval::question(&steps).is_some();
+    let question_of = |step: &StepRecord| step.intent.as_ref().map_or_else(String::new, |intent| intent.summary.clone());
+    let asked = crate::run::approval::question(&steps).filter(|_| open).map(|(_, step)| question_of(step));
+    let log: Vec<LogLine> = state.parts.observer.lately(id).into_iter().map(LogLine::from).collect();
     let run = Run::from(record);
     let steps: Vec<Step> = steps.into_iter().map(|step| Step::new(step, &state.redaction)).collect();
     let (delivery, _) = state.delivery(&admitted.viewer, &run.delivery).await?;
@@ -112,12 +114,8 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         } @else if run.covered_by.is_some() || run.cancelled || run.note.is_some() {
             div class="notice" { (why(&run)) }
         }
-        @if asks { div class="notice" { b { "It waits for a person: " } "say yes or no." } }
+        @if let Some(asked) = &asked { (question(admitted, id, asked)) }
         div class="acts" {
-            @if asks {
-                (act(admitted, &format!("/runs/{id}/approve"), "", "Approve"))
-                (act(admitted, &format!("/runs/{id}/reject"), "danger", "Reject"))
-            }
             @if can_retry { (retry(admitted, id)) }
             @if open { (act(admitted, &format!("/runs/{id}/cancel"), "danger", "Cancel")) }
         }
@@ -126,17 +124,17 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
                 dt { "Because of" } dd { a href={ "/deliveries/" (run.delivery) } { (delivery.about.title.as_deref().unwrap_or(&delivery.event_type)) } " " span class="sub" { (delivery.source) } }
                 dt { "Rule" } dd { a href={ "/rules/" (run.rule) } { (run.place) } " " span class="sub" { "rule set " (run.revision) } }
                 @if let Some(group) = &run.group { dt { "Group" } dd { (group.key) " " span class="sub" { (group.mode.0) } } }
-                dt { "Created" } dd { (time(run.created_at.0)) }
-                @if let Some(at) = run.started_at { dt { "Started" } dd { (time(at.0)) } }
-                @if let Some(at) = run.due_at { dt { "Next attempt" } dd { (time(at.0)) } }
-                @if let Some(at) = run.finished_at { dt { "Finished" } dd { (time(at.0)) } }
+                dt { "Created" } dd { (moment(run.created_at.0)) }
+                @if let Some(at) = run.started_at { dt { "Started" } dd { (moment(at.0)) } }
+                @if let Some(at) = run.due_at { dt { "Next attempt" } dd { (moment(at.0)) } }
+                @if let Some(at) = run.finished_at { dt { "Finished" } dd { (moment(at.0)) } }
                 @if run.by_hand { dt { "Started" } dd { "by hand" } }
             }
         }
         h2 { "Steps" }
         @if steps.is_empty() { (empty("No step was reached.")) } @else {
             @let span = Span::of(&steps);
-            ol class="timeline" { @for (number, step) in steps.iter().enumerate() { (timeline_step(step, number, &span)) } }
+            ol class="timeline" { @for (number, step) in steps.iter().enumerate() { (timeline_step(step, number, &span, &log)) } }
         }
     };
     Ok(Page { title: format!("{} {}", run.rule, run.state.0), section: "/runs", live: true, body })
@@ -165,10 +163,33 @@ impl Span {
     }
 }
 
-fn timeline_step(step: &Step, number: usize, span: &Span) -> Markup {
+/// What is asked, and the two answers.
+fn question(admitted: &Admitted, id: &str, asked: &str) -> Markup {
+    html! {
+        div class="notice wait" {
+            p { b { "It waits for a person: " } (asked) }
+            @if admitted.viewer.role == crate::access::Role::Operator {
+                form method="post" action={ "/runs/" (id) "/approve" } {
+                    (key(admitted))
+                    label for="comment" { "Comment, for the record" }
+                    input id="comment" name="comment" maxlength="500" autocomplete="off";
+                    div class="acts" {
+                        button { "Approve" }
+                        button class="danger" formaction={ "/runs/" (id) "/reject" } { "Reject" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn timeline_step(step: &Step, number: usize, span: &Span, log: &[LogLine]) -> Markup {
     let called = step.id.clone().unwrap_or_else(|| format!("{}", step.index + 1));
+    let label = if step.phase.0 == "steps" { called.clone() } else { format!("{}/{called}", step.phase.0) };
+    let said: Vec<&LogLine> = log.iter().filter(|line| line.step.as_deref() == Some(&label)).collect();
     let now = Timestamp::now().0;
     let end = step.finished_at.map_or(now, |at| at.0.0);
+    let open = step.finished_at.is_none();
     html! {
         li class=(mood(&step.state.0)) {
             div class="stephead" {
@@ -183,8 +204,16 @@ fn timeline_step(step: &Step, number: usize, span: &Span) -> Markup {
             }
             @if let Some(summary) = &step.summary { p { (summary) } } @else if let Some(intent) = &step.intent { p { (intent) } }
             @if let Some(url) = &step.url { p { (link(url)) } }
-            @if let Some(why) = &step.why { p class="fails" { (why.code) ": " (why.message) } }
-            @if step.attempts.len() > 1 { ol { @for attempt in &step.attempts { (one_attempt(attempt)) } } }
+            @if let Some(answer) = &step.answer {
+                p { @if answer.approved { "Approved" } @else { "Rejected" } " by " b { (answer.by) } " (" (answer.via) ")" @if let Some(comment) = &answer.comment { ": " q { (comment) } } }
+            }
+            @if let Some(why) = &step.why {
+                @if open { p class="waits" { "Waits: " (why.message) } } @else { p class="fails" { (why.code) ": " (why.message) } }
+            }
+            @if step.attempts.len() > 1 { ol class="attempts" { @for attempt in &step.attempts { (one_attempt(attempt)) } } }
+            @if !said.is_empty() {
+                details id={ "log-" (number) } open[open] { summary { "Log" } ol class="log" { @for line in said { li { (time(line.at.0)) " " b { (line.name) } " " (line.line) } } } }
+            }
             @if let Some(with) = &step.with { details id={ "with-" (number) } { summary { "Parameters" } (json(&with.0)) } }
             @if let Some(outputs) = &step.outputs { details id={ "outputs-" (number) } { summary { "Outputs" } (json(&outputs.0)) } }
         }
@@ -234,14 +263,20 @@ pub(super) async fn rule(state: &State, admitted: &Admitted, name: &str) -> Resu
     let runs: Vec<Run> = runs.into_iter().map(Run::from).collect();
     let here = rule.place.rsplit_once(':').and_then(|(_, line)| line.parse().ok());
     let tests = state.rule_tests(file.as_ref());
+    let faults = state.faults_of(file.as_ref()).await?;
+    let wrong: Vec<usize> = faults.iter().filter_map(|fault| usize::try_from(fault.line).ok()).collect();
+    let edit: String = file.iter().flat_map(|file| url::form_urlencoded::byte_serialize(file.path.as_bytes())).collect();
     let body = html! {
         h1 { (rule.name) }
         p class="lead" { (rule.description.as_deref().unwrap_or("No description.")) @if !rule.enabled { " " (badge("switched off")) } }
         div class="acts" {
             a class="button plain" href={ "/deliveries?rule=" (rule.name) } { "Deliveries that started it" }
-            a class="button plain" href="/playground" { "Edit in the playground" }
+            @if admitted.viewer.role == crate::access::Role::Operator { a class="button plain" href={ "/playground?path=" (edit) } { "Edit in the playground" } }
         }
-        h2 { "Last runs" }
+        @if let Some(fault) = state.parts.rules.fault() {
+            div class="notice bad" role="alert" { b { "The files have changed and are wrong; this is the last good rule." } pre tabindex="0" { (fault) } }
+        }
+        h2 { "Last matches" }
         @if runs.is_empty() { (empty("It has not started yet.")) } @else { (run_rows(&runs)) }
         @if !tests.is_empty() {
             h2 { "Tests of its file" }
@@ -252,7 +287,15 @@ pub(super) async fn rule(state: &State, admitted: &Admitted, name: &str) -> Resu
                 }
             } } }
         }
-        @if let Some(file) = &file { h2 { (file.path) } (lines(&file.text, here, &[])) }
+        @if let Some(file) = &file {
+            h2 { (file.path) }
+            @for fault in &faults {
+                div class={ "notice " (if fault.severity == "error" { "bad" } else { "" }) } {
+                    b { (fault.severity) } " line " (fault.line) ": " (fault.message) @if let Some(help) = &fault.help { div { (help) } }
+                }
+            }
+            (lines(&file.text, here, &wrong))
+        }
     };
     Ok(Page { title: rule.name.clone(), section: "/rules", live: false, body })
 }

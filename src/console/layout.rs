@@ -120,6 +120,11 @@ pub(super) fn time(moment: Timestamp) -> Markup {
     html! { time datetime=(exact) title=(exact) { (relative(moment, Timestamp::now())) } }
 }
 
+/// A moment where there is room for both.
+pub(super) fn moment(moment: Timestamp) -> Markup {
+    html! { (time(moment)) " " span class="sub exact" { (moment.rfc3339()) } }
+}
+
 /// `3 min ago`, `in 5 s`.
 pub(super) fn relative(moment: Timestamp, now: Timestamp) -> String {
     let seconds = moment.0.saturating_sub(now.0).div_euclid(1000);

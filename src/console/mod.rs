@@ -3,6 +3,7 @@
 mod detail;
 mod forms;
 mod layout;
+mod overview;
 mod pages;
 mod parts;
 mod sign_in;
@@ -90,7 +91,7 @@ impl Console {
     async fn look(&self, parts: &[&str], query: &Fields, admitted: &Admitted) -> Result<Answer, Failure> {
         let state = &self.state;
         let page = match parts {
-            [] => pages::overview(state, admitted).await?,
+            [] => overview::overview(state, admitted).await?,
             ["deliveries"] => pages::deliveries(state, admitted, query).await?,
             ["deliveries", id] => detail::delivery(state, admitted, id).await?,
             ["runs"] => pages::runs(state, admitted, query).await?,

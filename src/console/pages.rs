@@ -1,72 +1,23 @@
-//! Pages that list: overview, deliveries, runs, what is deployed, dead runs, sources, audit log.
+//! Pages that list: deliveries, runs, what is deployed, dead runs, sources, audit log.
+
+use std::time::Duration;
 
 use maud::{Markup, html};
+use serde_json::Value;
 
 use super::forms::Fields;
-use super::layout::{Page, act, badge, empty, json, key, time};
+use super::layout::{Page, act, badge, empty, json, key, moment, time};
 use super::parts::{pager, run_rows};
 use crate::access::Admitted;
 use crate::api::State;
-use crate::api::around::{Count, Deployed};
+use crate::api::around::Deployed;
 use crate::api::problem::Failure;
 use crate::api::runs::dead_states;
+use crate::clock::Timestamp;
 use crate::journal::record::{DeliveryRecord, DeliveryState, Listing, RunState};
 
 /// Items of a page.
 const PAGE: usize = 50;
-
-/// What is running, what failed, what waits.
-pub(super) async fn overview(state: &State, admitted: &Admitted) -> Result<Page, Failure> {
-    let overview = state.overview(&admitted.viewer).await?;
-    let groups = state.groups(&admitted.viewer).await?;
-    let of = |counts: &[Count], words: &[&str]| -> u64 {
-        counts.iter().filter(|count| words.contains(&count.state.as_str())).map(|count| count.count).sum()
-    };
-    let all: u64 = overview.deliveries.iter().map(|count| count.count).sum();
-    let tiles = [
-        ("/deliveries", all, "deliveries in 24 h"),
-        ("/runs?state=running", of(&overview.runs, &["running"]), "runs under way"),
-        ("/runs?state=waiting", of(&overview.runs, &["waiting", "queued"]), "runs that wait"),
-        ("/runs?state=succeeded", of(&overview.runs, &["succeeded"]), "runs succeeded"),
-        ("/dead", of(&overview.runs, &["failed", "dead"]), "runs failed"),
-    ];
-    let body = html! {
-        h1 { "Overview" }
-        @if !overview.store_works {
-            div class="notice bad" role="alert" { b { "The store does not take writes." } " Deliveries are answered with 503, and their senders come again." }
-        }
-        @if let Some(fault) = &overview.rules_fault {
-            div class="notice bad" role="alert" { b { "The rule files are wrong; the last good rules are in force." } pre tabindex="0" { (fault) } }
-        }
-        @for breaker in state.breakers().iter().filter(|breaker| breaker.breaker != "closed") {
-            div class="notice bad" role="alert" {
-                b { (breaker.target) " is not asked at the moment" } " (" (breaker.breaker) ")"
-                @if let Some(reason) = &breaker.reason { ": " (reason) }
-                ". " (breaker.waiting) " runs wait for it"
-                @if let Some(seconds) = breaker.tries_in { "; it is tried again in " (seconds) " s" } "."
-            }
-        }
-        ul class="tiles" {
-            @for (path, count, name) in tiles { li { a href=(path) { b { (count) } (name) } } }
-        }
-        h2 { "Under way" }
-        @if overview.open.is_empty() { (empty("Nothing is under way, and nothing waits.")) } @else { (run_rows(&overview.open)) }
-        @if !groups.is_empty() {
-            h2 { "Concurrency groups" }
-            div class="table" { table class="stack" {
-                thead { tr { th { "Group" } th { "Has it" } th { "Wait for it" } } }
-                tbody { @for group in &groups { tr {
-                    td { (group.key) " " span class="sub" { (group.mode.0) } }
-                    td class="id" { @if let Some(run) = &group.holder { a href={ "/runs/" (run) } { (run) } } @else { span class="sub" { "nobody" } } }
-                    td class="id" { @for run in &group.waiting { a href={ "/runs/" (run) } { (run) } " " } }
-                } } }
-            } }
-        }
-        h2 { "Failed in the last 24 hours" }
-        @if overview.failed.is_empty() { (empty("Nothing failed.")) } @else { (run_rows(&overview.failed)) }
-    };
-    Ok(Page { title: "Overview".to_owned(), section: "/", live: true, body })
-}
 
 /// What came in, newest first.
 pub(super) async fn deliveries(state: &State, admitted: &Admitted, query: &Fields) -> Result<Page, Failure> {
@@ -89,7 +40,7 @@ pub(super) async fn deliveries(state: &State, admitted: &Admitted, query: &Field
     Ok(Page { title: "Deliveries".to_owned(), section: "/deliveries", live: query.get("cursor").is_none(), body })
 }
 
-fn delivery_row(item: &DeliveryRecord) -> Markup {
+pub(super) fn delivery_row(item: &DeliveryRecord) -> Markup {
     html! {
         tr {
             td { (time(item.received_at)) }
@@ -180,16 +131,23 @@ pub(super) async fn deployed(state: &State, admitted: &Admitted) -> Result<Page,
 }
 
 fn serving(deployed: &Deployed) -> Markup {
+    let output = |name: &str| {
+        let outputs = deployed.outputs.as_ref().map(|outputs| &outputs.0);
+        outputs.and_then(|outputs| outputs.get(name)).and_then(Value::as_str).filter(|text| !text.is_empty())
+    };
     html! {
         dl class="facts" {
-            @if let Some(summary) = &deployed.summary { dt { "Last" } dd { (summary) } }
-            @if let Some(url) = &deployed.url { dt { "Address" } dd { (link(url)) } }
+            @if let Some(revision) = output("revision") { dt { "Revision" } dd { b { (revision) } } }
             @if let Some(sha) = &deployed.sha {
                 dt { "Commit" }
                 dd { code { (sha.get(..12).unwrap_or(sha)) } " " span class="sub" { (deployed.repository.as_deref().unwrap_or_default()) " " (deployed.reference.as_deref().unwrap_or_default()) } }
             }
-            @if let Some(at) = deployed.at { dt { "When" } dd { (time(at.0)) } }
-            dt { "By" } dd { a href={ "/runs/" (deployed.run) } { "run " (deployed.run) } ", " a href={ "/deliveries/" (deployed.delivery) } { "delivery" } }
+            @if let Some(url) = &deployed.url { dt { "Address" } dd { (link(url)) } }
+            @if let Some(digest) = output("digest") { dt { "Image" } dd { code { (digest) } } }
+            @if let Some(summary) = &deployed.summary { dt { "Came of it" } dd { (summary) } }
+            @if let Some(at) = deployed.at { dt { "When" } dd { (moment(at.0)) } }
+            dt { "By" } dd { a href={ "/runs/" (deployed.run) } { "run " (deployed.run) } ", because of " a href={ "/deliveries/" (deployed.delivery) } { "delivery " (deployed.delivery) } }
+            @if let Some(before) = output("previous_revision") { dt { "Before" } dd { (before) } }
         }
     }
 }
@@ -265,10 +223,19 @@ fn listing(query: &Fields) -> Listing {
         event: text("event"),
         repository: text("repository"),
         rule: text("rule"),
-        since: None,
+        since: query.get("since").and_then(since),
         until: None,
         text: text("text"),
     }
+}
+
+/// Lengths of time that can be looked back.
+const BACK: &[(&str, &str, u64)] =
+    &[("1h", "last hour", 3600), ("24h", "last 24 hours", 86_400), ("7d", "last 7 days", 7 * 86_400)];
+
+fn since(word: &str) -> Option<Timestamp> {
+    let (_, _, seconds) = BACK.iter().find(|(known, _, _)| *known == word)?;
+    Some(Timestamp::now().before(Duration::from_secs(*seconds)))
 }
 
 fn filters(path: &str, query: &Fields, states: &[&str]) -> Markup {
@@ -279,6 +246,10 @@ fn filters(path: &str, query: &Fields, states: &[&str]) -> Markup {
             label { "State" select name="state" {
                 option value="" { "any" }
                 @for word in states { option value=(word) selected[query.all("state").any(|one| one == *word)] { (word) } }
+            } }
+            label { "Time" select name="since" {
+                option value="" { "any" }
+                @for (word, name, _) in BACK { option value=(word) selected[query.get("since") == Some(word)] { (name) } }
             } }
             label { "Source" input name="source" value=(value("source")); }
             label { "Event" input name="event" value=(value("event")); }

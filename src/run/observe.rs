@@ -1,5 +1,8 @@
 //! What happens, as it happens: for the log, the terminal of `declic demo` and the console. Nothing depends on it.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::Serialize;
 use tokio::sync::broadcast;
 use tracing::Level;
@@ -8,6 +11,8 @@ use crate::clock::Timestamp;
 
 /// Events that a slow listener may fall behind before it misses some.
 const KEPT: usize = 1024;
+/// What was said of runs lately, so that a page can show it that is opened after: about a megabyte at most.
+const REMEMBERED: usize = 2000;
 
 /// One thing that happened.
 #[derive(Debug, Clone, Serialize)]
@@ -33,11 +38,12 @@ pub struct Stage {
 #[derive(Debug, Clone)]
 pub struct Observer {
     stages: broadcast::Sender<Stage>,
+    lately: Arc<Mutex<VecDeque<Stage>>>,
 }
 
 impl Default for Observer {
     fn default() -> Self {
-        Self { stages: broadcast::Sender::new(KEPT) }
+        Self { stages: broadcast::Sender::new(KEPT), lately: Arc::default() }
     }
 }
 
@@ -45,6 +51,23 @@ impl Observer {
     /// Everything from now on.
     pub fn listen(&self) -> broadcast::Receiver<Stage> {
         self.stages.subscribe()
+    }
+
+    /// What this process said of a run lately, oldest first. It is gone with the process: what counts is in the journal.
+    pub fn lately(&self, run: &str) -> Vec<Stage> {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        lately.iter().filter(|stage| stage.run.as_deref() == Some(run)).cloned().collect()
+    }
+
+    fn remember(&self, stage: &Stage) {
+        if stage.run.is_none() {
+            return;
+        }
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if lately.len() >= REMEMBERED {
+            lately.pop_front();
+        }
+        lately.push_back(stage.clone());
     }
 
     /// A delivery is on disk and was acknowledged.
@@ -117,6 +140,7 @@ impl Told {
             Level::INFO => log!(info),
             _ => log!(debug),
         }
+        self.observer.remember(&stage);
         // Nobody may be listening.
         drop(self.observer.stages.send(stage));
     }

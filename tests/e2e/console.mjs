@@ -1,11 +1,13 @@
-// A person at the console: sees a push arrive, asks why, retries a run, edits a rule; and axe looks at every page.
+// A person at the console: is refused with a wrong token, sees a push arrive, asks why, retries a run, answers one that asks, edits a
+// rule; and axe looks at every page.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import crypto from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 
-const { DECLIC_URL: base, DECLIC_AXE, DECLIC_PLAYWRIGHT, DECLIC_BROWSER, DECLIC_WEBHOOK_SECRET, DECLIC_SHOTS: shots } = process.env;
+const { DECLIC_URL: base, DECLIC_GUARDED_URL: guarded, DECLIC_OPERATOR, DECLIC_AXE, DECLIC_PLAYWRIGHT, DECLIC_BROWSER, DECLIC_WEBHOOK_SECRET } =
+  process.env;
 const { chromium } = createRequire(import.meta.url)(DECLIC_PLAYWRIGHT);
 const axe = fs.readFileSync(DECLIC_AXE, "utf8");
 const executablePath = execFileSync("which", [DECLIC_BROWSER], { encoding: "utf8" }).trim();
@@ -39,6 +41,25 @@ const open = async (options = {}) => {
 };
 
 try {
+  // A wrong token is refused, and the right one leads to where somebody wanted to go.
+  const stranger = await (await browser.newContext({ baseURL: guarded })).newPage();
+  await stranger.goto("/runs?state=failed");
+  assert.equal(new URL(stranger.url()).pathname, "/sign-in");
+  await stranger.getByLabel("Token").fill("a guess of a token");
+  await stranger.getByRole("button", { name: "Sign in" }).click();
+  await stranger.getByRole("alert").getByText("This token is not known.").waitFor({ timeout: 10000 });
+  const { violations: atTheDoor } = await stranger.evaluate(`${axe}; axe.run()`);
+  assert.deepEqual(atTheDoor.map(({ id }) => id), []);
+  await stranger.goto("/runs?state=failed");
+  await stranger.getByLabel("Token").fill(DECLIC_OPERATOR);
+  await stranger.keyboard.press("Enter");
+  await stranger.getByRole("heading", { name: "Runs" }).waitFor({ timeout: 10000 });
+  assert.equal(new URL(stranger.url()).search, "?state=failed");
+  await stranger.getByRole("button", { name: "Sign out" }).click();
+  await stranger.getByRole("heading", { name: "Sign in" }).waitFor({ timeout: 10000 });
+  await stranger.goto("/runs");
+  assert.equal(new URL(stranger.url()).pathname, "/sign-in");
+
   // A push arrives while the page is open, and appears.
   const page = await open();
   await page.goto("/deliveries");
@@ -55,6 +76,18 @@ try {
   await page.getByRole("link", { name: "break" }).click();
   await page.getByRole("button", { name: "Retry" }).click();
   await page.getByText("taken up again 1 times").waitFor({ timeout: 10000 });
+
+  // A run that asks is answered, and what is being written stays while things happen.
+  await push("ask/browser", "d-asks", "May I?");
+  await page.goto("/");
+  await page.getByRole("link", { name: /^Answer/ }).click({ timeout: 10000 });
+  await page.getByLabel("Comment, for the record").fill("go on");
+  await push("main", "d-meanwhile", "Something else");
+  await page.waitForTimeout(700);
+  assert.equal(await page.getByLabel("Comment, for the record").inputValue(), "go on");
+  await page.getByRole("button", { name: "Approve" }).click();
+  await page.getByText("Approved by").waitFor({ timeout: 10000 });
+  await page.getByText("go on").first().waitFor();
 
   // A rule is edited in the playground: faults and the requests that would be made, at once and without effects.
   await page.goto(`/playground?delivery=${arrived}`);
@@ -80,7 +113,7 @@ try {
 
   // Every page, narrow and wide, light and dark: no violation, nothing beyond the edge.
   const paths = ["/", "/deliveries", `/deliveries/${arrived}`, "/runs", `/runs/${arrived}-2`, "/rules", "/rules/tell", "/playground",
-    "/dead", "/sources", "/audit", "/deployed"];
+    "/dead", "/sources", "/audit", "/deployed", "/backtest", "/deliveries?text=nowhere"];
   const found = [];
   const expected = errors.splice(0);
   assert.deepEqual(expected, []);
@@ -89,7 +122,6 @@ try {
       const look = await open({ colorScheme, viewport: { width, height: 800 } });
       for (const path of paths) {
         await look.goto(path, { waitUntil: "load" });
-        if (shots) await look.screenshot({ path: `${shots}/${path.split("/")[1] || "overview"}${path.split("/")[2] ? "-one" : ""}-${colorScheme}-${width}.png`, fullPage: true });
         const beyond = await look.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         if (beyond > 0) found.push(`${path} at ${width}: ${beyond} pixels beyond the edge`);
         const { violations } = await look.evaluate(`${axe}; axe.run()`);

@@ -22,14 +22,25 @@
   const status = document.getElementById("status");
   const say = (text) => { if (status) status.textContent = text; };
 
+  // Is somebody writing on the page? What they write must not go away under their hands.
+  const written = (field) => (field.options
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected && !(option.value === "" && option.selected))
+    : field.value !== field.defaultValue);
+  const isWriting = (live) => [...live.querySelectorAll("input:not([type=hidden]), select, textarea")]
+    .some((field) => field === document.activeElement || written(field));
+
   // The page again, with what is open and focused left as it is.
+  let waiting = false;
   const refresh = async () => {
     const live = document.querySelector("[data-live]");
     if (!live) return;
+    waiting = isWriting(live);
+    if (waiting) { say("There is news; it is shown once you are done."); return; }
     const response = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!response.ok) return;
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-live]");
     if (!fresh || fresh.innerHTML === live.dataset.last) return;
+    if (isWriting(live)) { waiting = true; return; }
     const focused = document.activeElement?.id;
     for (const open of live.querySelectorAll("details[id]")) {
       const other = fresh.querySelector(`#${CSS.escape(open.id)}`);
@@ -39,17 +50,30 @@
     live.replaceChildren(...fresh.childNodes);
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
     times();
+    return true;
   };
   if (document.querySelector("[data-live]") && "EventSource" in window) {
     let due = null;
-    const later = () => { due ??= setTimeout(async () => { due = null; await refresh().catch(() => {}); say("Updated."); }, 250); };
+    const later = () => { due ??= setTimeout(async () => { due = null; await refresh().then((shown) => { if (shown) say("Updated."); }).catch(() => {}); }, 250); };
     const changes = new EventSource("/api/v1/changes");
     changes.addEventListener("change", later);
     let lost = false;
     changes.onerror = () => { lost = true; say("The connection was lost; trying again."); };
     changes.onopen = () => { if (lost) { lost = false; later(); } };
+    document.addEventListener("focusout", () => { if (waiting) later(); });
     addEventListener("pagehide", () => changes.close());
   }
+
+  // Whoever asks for something sees that it is under way, and cannot ask for it twice by accident.
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (event.target.method !== "post" || !button) return;
+    if (button.getAttribute("aria-busy")) { event.preventDefault(); return; }
+    button.setAttribute("aria-busy", "true");
+    say("Under way.");
+  });
+  // A page that comes back from the browser's memory has nothing under way.
+  addEventListener("pageshow", () => document.querySelectorAll("[aria-busy]").forEach((one) => one.removeAttribute("aria-busy")));
 
   // Edited rules are tried while they are typed.
   const form = document.querySelector("form[data-try]");

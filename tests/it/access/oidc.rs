@@ -3,7 +3,7 @@
 use declic::demo::stand_ins::server::Running;
 use serde_json::{Value, json};
 
-use crate::api::world::World;
+use crate::api::world::{More, World};
 use crate::support::client::{Client, Reply};
 use crate::support::issuer::{self, CLIENT, CLIENT_SECRET, Issuer, REDIRECT, Wrong};
 
@@ -15,7 +15,8 @@ pub async fn world(issuer: &Issuer, more: &str) -> World {
          operators: {{ emails: [Ann@acme.example], groups: [deployers] }}\n  viewers: {{ domains: [acme.example] }}\n{more}",
         issuer.url
     );
-    World::with_secrets("  client: { from: env, name: CLIENT }\n", &settings, |command| {
+    let secrets = "  client: { from: env, name: CLIENT }\n";
+    World::of(More { secrets, settings: &settings, ..More::default() }, |command| {
         command.env("CLIENT", CLIENT_SECRET);
     })
     .await

@@ -47,6 +47,14 @@ rules:
         with: { connection: alive, path: /never }
 ";
 
+/// What is added to settings and rules.
+#[derive(Default)]
+pub struct More<'m> {
+    pub secrets: &'m str,
+    pub settings: &'m str,
+    pub rules: &'m str,
+}
+
 /// The service with its folder and the other side.
 pub struct World {
     pub service: Binary,
@@ -63,16 +71,17 @@ impl World {
 
     /// The same with further settings.
     pub async fn with(settings: &str, prepare: impl FnOnce(&mut Command)) -> Self {
-        Self::with_secrets("", settings, prepare).await
+        Self::of(More { settings, ..More::default() }, prepare).await
     }
 
-    /// The same with further secrets, too.
-    pub async fn with_secrets(secrets: &str, settings: &str, prepare: impl FnOnce(&mut Command)) -> Self {
+    /// The same with further secrets and rules, too.
+    pub async fn of(more: More<'_>, prepare: impl FnOnce(&mut Command)) -> Self {
         let alive = echo::start().await;
         let folder = tempfile::tempdir().unwrap();
-        let text = SETTINGS.replace("ALIVE", &alive.url).replace("sources:\n", &format!("{secrets}sources:\n")) + settings;
+        let text =
+            SETTINGS.replace("ALIVE", &alive.url).replace("sources:\n", &format!("{}sources:\n", more.secrets)) + more.settings;
         fs::write(folder.path().join("declic.yaml"), text).unwrap();
-        fs::write(folder.path().join("rules.yaml"), RULES).unwrap();
+        fs::write(folder.path().join("rules.yaml"), format!("{RULES}{}", more.rules)).unwrap();
         let service = Binary::start(folder.path(), |command| {
             command.env("OPERATOR", "nobody uses this token here");
             prepare(command);
@@ -102,18 +111,23 @@ impl World {
 
     /// The same, looked after by somebody who may see it.
     pub async fn deliver_as(&self, looker: &Client, branch: &str, id: &str) -> String {
+        let id = self.send(branch, id).await;
+        self.until_as(looker, &format!("/deliveries/{id}"), |reply| {
+            matches!(reply.text("/delivery/state"), "completed" | "failed" | "ignored")
+        })
+        .await;
+        id
+    }
+
+    /// Delivers a signed push, and waits for nothing. Answers our id of it.
+    pub async fn send(&self, branch: &str, id: &str) -> String {
         let body = push(branch);
         let signature = signature(WEBHOOK_SECRET, &body);
         let headers = [("x-github-event", "push"), ("x-github-delivery", id), ("x-hub-signature-256", &signature)];
         let headers = [headers.as_slice(), &[("content-type", "application/json")]].concat();
         let reply = self.client.send("POST", &self.url("/hooks/github"), &headers, body).await;
         assert_eq!(reply.status, 202, "{reply:?}");
-        let id = reply.text("/id").to_owned();
-        self.until_as(looker, &format!("/deliveries/{id}"), |reply| {
-            matches!(reply.text("/delivery/state"), "completed" | "failed" | "ignored")
-        })
-        .await;
-        id
+        reply.text("/id").to_owned()
     }
 
     /// Asks again until the answer is as wanted.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::api::world::World;
+use crate::api::world::{More, World};
 use crate::support::binary::WEBHOOK_SECRET;
 use crate::support::packages;
 
@@ -19,16 +19,19 @@ fn browser() -> String {
 
 #[tokio::test]
 async fn a_person_sees_a_push_arrive_asks_why_retries_a_run_and_edits_a_rule() {
-    let world = World::start().await;
+    let world = World::of(More { rules: crate::api::ASKING, ..More::default() }, |_| {}).await;
+    let guarded = World::with("admin: { token: operator }\n", |_| {}).await;
     world.deliver("main", "d-1").await;
     let axe = packages::npm("axe-core/axe.min.js");
     let playwright = packages::npm("playwright-core");
     let browser = browser();
-    let base = world.url("");
+    let (base, guarded_url) = (world.url(""), guarded.url(""));
     let played = tokio::task::spawn_blocking(move || {
         Command::new("node")
             .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/console.mjs"))
             .env("DECLIC_URL", base)
+            .env("DECLIC_GUARDED_URL", guarded_url)
+            .env("DECLIC_OPERATOR", "nobody uses this token here")
             .env("DECLIC_AXE", axe)
             .env("DECLIC_PLAYWRIGHT", playwright)
             .env("DECLIC_BROWSER", browser)
@@ -40,5 +43,5 @@ async fn a_person_sees_a_push_arrive_asks_why_retries_a_run_and_edits_a_rule() {
     let said = String::from_utf8_lossy(&output.stdout);
     let wrong = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}\n{wrong}\n{}", world.service.log());
-    assert!(said.contains("12 pages in 4 shapes without violations"), "{said}");
+    assert!(said.contains("14 pages in 4 shapes without violations"), "{said}");
 }

@@ -34,7 +34,7 @@ async fn every_page_has_a_title_a_policy_and_nothing_from_elsewhere() {
         (&run, "break failed", "answered with a redirect"),
         ("/deployed", "Deployed", "The settings name no targets."),
         ("/rules", "Rules", "Tells the other side."),
-        ("/rules/tell", "tell", "Last runs"),
+        ("/rules/tell", "tell", "Last matches"),
         ("/playground", "Playground", "The rules are right."),
         ("/backtest", "Backtest", "Compare"),
         ("/dead", "Dead runs", "Redrive all"),
