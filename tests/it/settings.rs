@@ -346,10 +346,10 @@ fn people_need_a_way_in_and_somebody_who_may_come() {
         &format!(
             "{public}{people}  viewers: {{ groups: [g] }}\n  visibility: {{ permission: reed, logins: {{ a@b.example: \"../x\" }} }}\n"
         ),
-        &["6:29 type: `permission` must be"],
+        &["6:29 type: `permission` is read or triage"],
     );
     begin(
         &format!("{public}{people}  viewers: {{ groups: [g] }}\n  visibility: {{ logins: {{ a@b.example: \"../x\" }} }}\n"),
-        &["6:15 name: `../x` cannot be a login at GitHub", "6:3 admin: GitHub cannot be asked who may see what"],
+        &["6:3 admin: GitHub cannot be asked who may see what", "6:15 name: `../x` cannot be a login at GitHub"],
     );
 }

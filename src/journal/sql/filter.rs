@@ -2,7 +2,7 @@
 
 use super::identity;
 use super::value::Value;
-use crate::journal::record::Listing;
+use crate::journal::record::{Listing, RunState};
 
 /// Conditions that must all hold, and the values of `?1`, `?2`, … in them.
 #[derive(Default)]
@@ -81,6 +81,11 @@ impl Filter {
             filter.all("r.seq < ?", before);
         }
         filter.any_of("r.state", &listing.states);
+        let is_open = |word: &String| RunState::of_word(word).is_some_and(|state| !state.is_final());
+        if !listing.states.is_empty() && listing.states.iter().all(is_open) {
+            // Few of all that are kept, and found by an index of their own.
+            filter.conditions.push("r.seq IN (SELECT o.seq FROM runs o WHERE o.next_at IS NOT NULL)".to_owned());
+        }
         filter.delivery(listing, "r.delivery");
         if let Some(rule) = &listing.rule {
             filter.all("r.rule = ?", rule.clone());
