@@ -100,13 +100,14 @@ impl State {
             let Some((_, steps)) = self.journal().run(&run.id).await? else { continue };
             let question = approval::question(&steps).map(|(place, _)| place);
             let Some(step) = steps.iter().find(|step| !step.state.is_final()) else { continue };
-            let intent = step.intent.as_ref().map(|intent| intent.summary.as_str());
-            let why = step.why.as_ref().map(|why| why.message.as_str());
             let asks = question == Some(step.place);
+            let why = step.why.as_ref().map(|why| why.message.as_str());
+            let intent = step.intent.as_ref().map(|intent| intent.summary.as_str());
+            let what = if asks { approval::asked(step) } else { why.or(intent).unwrap_or("its next attempt") };
             waiting.push(Waiting {
                 run: run.id.clone(),
                 step: step.label.id.clone().unwrap_or_else(|| (step.place.index + 1).to_string()),
-                what: if asks { intent.or(why) } else { why.or(intent) }.unwrap_or("its next attempt").to_owned(),
+                what: what.to_owned(),
                 asks,
             });
         }

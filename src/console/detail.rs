@@ -11,8 +11,9 @@ use crate::api::problem::Failure;
 use crate::api::redact::{Body, HIDDEN};
 use crate::api::shapes::{Attempt, LogLine, Run, Step};
 use crate::clock::Timestamp;
-use crate::journal::record::{Listing, RunState, StepRecord};
+use crate::journal::record::{Listing, RunState};
 use crate::matching::Trace;
+use crate::run::approval::asked;
 
 /// Letters of a body that are shown.
 const LONGEST: usize = 64 << 10;
@@ -36,7 +37,7 @@ pub(super) async fn delivery(state: &State, admitted: &Admitted, id: &str) -> Re
             }
         }
         section class="card" aria-label="Facts" {
-            dl class="facts" {
+            dl class="facts twice" {
                 dt { "Verified" } dd { (record.verified) }
                 @if let Some(repository) = &record.about.repository { dt { "Repository" } dd { a href={ "/deliveries?repository=" (repository) } { (repository) } } }
                 dt { "Received" } dd { (moment(record.received_at)) @if record.replay { " (a replay)" } }
@@ -97,8 +98,7 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         record.state,
         RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::Superseded | RunState::Skipped
     );
-    let question_of = |step: &StepRecord| step.intent.as_ref().map_or_else(String::new, |intent| intent.summary.clone());
-    let asked = crate::run::approval::question(&steps).filter(|_| open).map(|(_, step)| question_of(step));
+    let asked = crate::run::approval::question(&steps).filter(|_| open).map(|(_, step)| asked(step).to_owned());
     let log: Vec<LogLine> = state.parts.observer.lately(id).into_iter().map(LogLine::from).collect();
     let run = Run::from(record);
     let steps: Vec<Step> = steps.into_iter().map(|step| Step::new(step, &state.redaction)).collect();
@@ -120,7 +120,7 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
             @if open { (act(admitted, &format!("/runs/{id}/cancel"), "danger", "Cancel")) }
         }
         section class="card" aria-label="Facts" {
-            dl class="facts" {
+            dl class="facts twice" {
                 dt { "Because of" } dd { a href={ "/deliveries/" (run.delivery) } { (delivery.about.title.as_deref().unwrap_or(&delivery.event_type)) } " " span class="sub" { (delivery.source) } }
                 dt { "Rule" } dd { a href={ "/rules/" (run.rule) } { (run.place) } " " span class="sub" { "rule set " (run.revision) } }
                 @if let Some(group) = &run.group { dt { "Group" } dd { (group.key) " " span class="sub" { (group.mode.0) } } }
@@ -208,14 +208,16 @@ fn timeline_step(step: &Step, number: usize, span: &Span, log: &[LogLine]) -> Ma
                 p { @if answer.approved { "Approved" } @else { "Rejected" } " by " b { (answer.by) } " (" (answer.via) ")" @if let Some(comment) = &answer.comment { ": " q { (comment) } } }
             }
             @if let Some(why) = &step.why {
-                @if open { p class="waits" { "Waits: " (why.message) } } @else { p class="fails" { (why.code) ": " (why.message) } }
+                @if open { p class="waits" { (why.message) } } @else { p class="fails" { (why.code) ": " (why.message) } }
             }
             @if step.attempts.len() > 1 { ol class="attempts" { @for attempt in &step.attempts { (one_attempt(attempt)) } } }
+            div class="more" {
             @if !said.is_empty() {
                 details id={ "log-" (number) } open[open] { summary { "Log" } ol class="log" { @for line in said { li { (time(line.at.0)) " " b { (line.name) } " " (line.line) } } } }
             }
             @if let Some(with) = &step.with { details id={ "with-" (number) } { summary { "Parameters" } (json(&with.0)) } }
             @if let Some(outputs) = &step.outputs { details id={ "outputs-" (number) } { summary { "Outputs" } (json(&outputs.0)) } }
+            }
         }
     }
 }

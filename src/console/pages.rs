@@ -121,7 +121,7 @@ pub(super) async fn deployed(state: &State, admitted: &Admitted) -> Result<Page,
                 @match &target.deployed { Some(deployed) => { (serving(deployed)) } None => { p class="sub" { "Nothing was deployed there yet." } } }
                 @if !target.previews.is_empty() {
                     h3 { "Previews" }
-                    @for preview in &target.previews { details id={ "preview-" (preview.name) } { summary { (preview.name) } (serving(preview)) } }
+                    @for preview in &target.previews { details id={ "preview-" (preview.name) } open { summary { (preview.name) } (serving(preview)) } }
                 }
                 details id={ "settings-" (target.name) } { summary { "Settings" } (json(&target.settings.0)) }
             }
@@ -251,10 +251,15 @@ fn filters(path: &str, query: &Fields, states: &[&str]) -> Markup {
                 option value="" { "any" }
                 @for (word, name, _) in BACK { option value=(word) selected[query.get("since") == Some(word)] { (name) } }
             } }
-            label { "Source" input name="source" value=(value("source")); }
-            label { "Event" input name="event" value=(value("event")); }
-            label { "Repository" input name="repository" value=(value("repository")); }
-            label { "Rule" input name="rule" value=(value("rule")); }
+            details id="more-filters" open[["source", "event", "repository", "rule"].iter().any(|name| query.get(name).is_some())] {
+                summary { "More filters" }
+                div {
+                    label { "Source" input name="source" value=(value("source")); }
+                    label { "Event" input name="event" value=(value("event")); }
+                    label { "Repository" input name="repository" value=(value("repository")); }
+                    label { "Rule" input name="rule" value=(value("rule")); }
+                }
+            }
             button class="plain" { "Filter" }
             @if !query.is_empty() { a href=(path) { "Clear" } }
         }

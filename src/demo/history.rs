@@ -23,6 +23,7 @@ pub async fn bring(world: &World, settings: &Settings, to: &Url, journal: &dyn J
     for (sha, parent) in [(&second, push["after"].as_str().unwrap_or_default()), (&third, &second), (&late, &third)] {
         world.github.add_commit(stand_ins::REPOSITORY, "main", sha, &[parent]);
     }
+    world.github.add_commit(stand_ins::REPOSITORY, "documentation", &sha('9'), &[&second]);
     for sha in [&second, &third] {
         world.registry.push(stand_ins::IMAGE_REPOSITORY, sha, sha);
     }

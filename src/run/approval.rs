@@ -23,3 +23,9 @@ pub fn question(steps: &[StepRecord]) -> Option<(Place, &StepRecord)> {
     let asks = |step: &&StepRecord| step.label.uses == approve::NAME && !step.state.is_final() && step.answer.is_none();
     steps.iter().find(asks).map(|step| (step.place, step))
 }
+
+/// What such a step asks, as it was filled in.
+pub fn asked(step: &StepRecord) -> &str {
+    let question = step.intent.as_ref().and_then(|intent| intent.call.params.get("question"));
+    question.and_then(serde_json::Value::as_str).unwrap_or("Go on?")
+}

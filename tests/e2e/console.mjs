@@ -99,6 +99,15 @@ try {
   await page.locator("#result summary", { hasText: "elsewhere" }).first().waitFor({ timeout: 10000 });
   assert.equal(await page.locator("#result details.card").count(), 3);
 
+  // Whoever is on a link by keyboard stays there while the list grows.
+  await page.goto("/deliveries");
+  const link = page.getByRole("link", { name: "main: Paint the door" }).first();
+  await link.focus();
+  const where = await link.getAttribute("href");
+  await push("main", "d-grows", "One more");
+  await page.getByRole("link", { name: "main: One more" }).waitFor({ timeout: 10000 });
+  assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), where);
+
   // By keyboard: the first stop leads past the navigation.
   await page.goto("/");
   await page.keyboard.press("Tab");

@@ -19,6 +19,11 @@
   times();
   setInterval(times, 1000);
 
+  // On a phone the pages are a row that scrolls: this one is in sight.
+  const row = document.querySelector("header nav");
+  const here = row?.querySelector("[aria-current]");
+  if (here && row.scrollWidth > row.clientWidth) row.scrollLeft = here.offsetLeft - row.offsetLeft - 16;
+
   const status = document.getElementById("status");
   const say = (text) => { if (status) status.textContent = text; };
 
@@ -28,6 +33,16 @@
     : field.value !== field.defaultValue);
   const isWriting = (live) => [...live.querySelectorAll("input:not([type=hidden]), select, textarea")]
     .some((field) => field === document.activeElement || written(field));
+
+  // How to find again what has the focus, once the page was made anew.
+  const sameAs = (element, live) => {
+    if (!element || !live.contains(element)) return null;
+    if (element.id) return `#${CSS.escape(element.id)}`;
+    const within = element.closest("details[id]");
+    if (within && element.matches("summary")) return `#${CSS.escape(within.id)} > summary`;
+    const href = element.getAttribute("href");
+    return href ? `a[href="${CSS.escape(href)}"]` : null;
+  };
 
   // The page again, with what is open and focused left as it is.
   let waiting = false;
@@ -41,25 +56,33 @@
     const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-live]");
     if (!fresh || fresh.innerHTML === live.dataset.last) return;
     if (isWriting(live)) { waiting = true; return; }
-    const focused = document.activeElement?.id;
+    const focused = sameAs(document.activeElement, live);
     for (const open of live.querySelectorAll("details[id]")) {
       const other = fresh.querySelector(`#${CSS.escape(open.id)}`);
       if (other) other.open = open.open;
     }
     live.dataset.last = fresh.innerHTML;
     live.replaceChildren(...fresh.childNodes);
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (focused) live.querySelector(focused)?.focus({ preventScroll: true });
     times();
     return true;
   };
   if (document.querySelector("[data-live]") && "EventSource" in window) {
     let due = null;
-    const later = () => { due ??= setTimeout(async () => { due = null; await refresh().then((shown) => { if (shown) say("Updated."); }).catch(() => {}); }, 250); };
+    // A page that takes long to make is made less often: a tenth of the time at most goes into it.
+    let pause = 250;
+    const news = async () => {
+      due = null;
+      const began = performance.now();
+      if (await refresh()) say("Updated.");
+      pause = Math.max(250, 10 * (performance.now() - began));
+    };
+    const later = () => { due ??= setTimeout(() => news().catch(() => {}), pause); };
     const changes = new EventSource("/api/v1/changes");
     changes.addEventListener("change", later);
-    let lost = false;
-    changes.onerror = () => { lost = true; say("The connection was lost; trying again."); };
-    changes.onopen = () => { if (lost) { lost = false; later(); } };
+    changes.onerror = () => say("The connection was lost; trying again.");
+    // Something may have happened since the page was made, or since the connection was lost.
+    changes.onopen = later;
     document.addEventListener("focusout", () => { if (waiting) later(); });
     addEventListener("pagehide", () => changes.close());
   }
