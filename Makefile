@@ -54,8 +54,9 @@ fuzz: ## Fuzz the rule language and unproved requests, FUZZ_SECONDS (120) for ea
 fuzz-smoke: ## The same over the committed corpus and seconds of mutations, as make test does (DECLIC_FUZZ_SECONDS=60)
 	$(CARGO) test --test it fuzz
 
-bench: bench-accept ## Measure matching, memory per rule, what reasons cost, checking, and accepting beside a peer (docs/benchmarks.md)
+bench: bench-accept ## Measure matching, memory per rule, what reasons cost, checking, rules of repositories, and accepting beside a peer (docs/benchmarks.md)
 	$(CARGO) bench --bench matching
+	$(CARGO) bench --bench repositories
 
 bench-accept: ## Accepting durably, beside adnanh/webhook in the same run (Debian: installs wrk and webhook)
 	@command -v wrk >/dev/null && command -v webhook >/dev/null || apt-get install -y wrk webhook

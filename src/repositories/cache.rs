@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::set::InForce;
 
-/// A rule takes about so many bytes in memory for each byte of its text, and a set some besides: measured by `benches/matching.rs`.
+/// A rule takes about so many bytes in memory for each byte of its text, and a set some besides: measured by `benches/repositories.rs`.
 const PER_BYTE: usize = 12;
 const PER_SET: usize = 4096;
 

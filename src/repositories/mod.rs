@@ -9,6 +9,7 @@ pub mod codeowners;
 mod conditions;
 mod read;
 mod reading;
+pub mod review;
 pub mod set;
 pub mod window;
 
@@ -164,7 +165,11 @@ impl Repositories {
 
     /// Is what this event brings known already, so that [`Repositories::of`] does not wait for GitHub?
     pub fn is_at_hand(&self, event: &Event) -> bool {
-        self.wanted(event).iter().all(|one| self.cache().find(one.id).is_some_and(|slot| self.is_fresh(&slot.state(), event)))
+        !self.reviews(event)
+            && self
+                .wanted(event)
+                .iter()
+                .all(|one| self.cache().find(one.id).is_some_and(|slot| self.is_fresh(&slot.state(), event)))
     }
 
     /// What repositories bring to an event: the one that it is about, or those that were granted its source if it is about none.

@@ -132,7 +132,7 @@ impl Repositories {
     }
 
     /// A repository that was handed to somebody else is no longer the one that was granted something.
-    fn still_granted(&self, one: &RepositorySettings, document: &Document) -> Result<(), Unreadable> {
+    pub(super) fn still_granted(&self, one: &RepositorySettings, document: &Document) -> Result<(), Unreadable> {
         let owner = |name: &str| name.split('/').next().unwrap_or_default().to_ascii_lowercase();
         if document.id != one.id {
             let why =

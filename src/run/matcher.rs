@@ -11,7 +11,7 @@ use super::about;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
-use super::{ancestry, approval, asking, slack_groups};
+use super::{ancestry, approval, asking, reviewing, slack_groups};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
@@ -120,6 +120,7 @@ async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box
         Some(repositories) => repositories.of(&event).await,
         None => Brought::default(),
     };
+    brought.notes.extend(reviewing::review(shared, &delivery, &event).await);
     let groups = index.asks(&event).slack_groups;
     if !groups.is_empty() {
         delivery.learned = Some(slack_groups::ask(shared, &event, &groups).await);

@@ -20,6 +20,7 @@ pub mod plan;
 mod reading;
 mod reply;
 pub mod retry;
+mod reviewing;
 mod shared;
 mod slack_groups;
 mod waiting;

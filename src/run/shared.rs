@@ -89,6 +89,11 @@ impl Shared {
         rule.cloned().ok_or_else(|| RuleError::Gone(format!("rule set {} has no rule `{}`", run.revision, run.rule)))
     }
 
+    /// The rules a run began with, if they can still be had.
+    pub async fn rules_of(&self, run: &RunRecord) -> Option<Arc<RuleSet>> {
+        self.rule_set(&run.revision, run.owner.as_deref()).await.ok()
+    }
+
     async fn rule_set(&self, revision: &str, owner: Option<&str>) -> Result<Arc<RuleSet>, RuleError> {
         let current = Arc::clone(self.rules.load().rules());
         if current.revision == revision {

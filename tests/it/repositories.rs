@@ -4,7 +4,9 @@ mod acme;
 mod cases;
 mod guards;
 mod installations;
+mod reviews;
 mod serving;
+mod site;
 
 use acme::{Acme, DOCS, ID, RULES, WEB, commit};
 
