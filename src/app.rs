@@ -105,6 +105,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             keep: Some(settings.store.keep),
             max_size: settings.store.max_size,
             dry_run: settings.dry_run,
+            lease: settings.lease.unwrap_or(Policy::default().lease),
             ..Policy::default()
         },
     });

@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    /// Opens an existing store for looking into. Not from within a runtime.
+    /// Opens an existing store for looking into.
     pub fn look(&self) -> Result<ReadOnly, String> {
         match self {
             Self::File(path) => ReadOnly::open(path).map_err(|error| error.to_string()),

@@ -83,6 +83,8 @@ pub struct Settings {
     pub crash_at: Option<u64>,
     /// Debug builds only: how much longer each commit takes (`DECLIC_DISK_SLOWER`, milliseconds), for the same test.
     pub disk_slower: Option<Duration>,
+    /// Debug builds only: how long a lease is (`DECLIC_LEASE`, milliseconds), for tests that wait for replicas that died.
+    pub lease: Option<Duration>,
 }
 
 /// `store:`

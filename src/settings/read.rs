@@ -131,6 +131,9 @@ impl Reader<'_> {
             disk_slower: (self.environment.get("DECLIC_DISK_SLOWER").and_then(|slower| slower.parse().ok()))
                 .filter(|_| cfg!(debug_assertions))
                 .map(std::time::Duration::from_millis),
+            lease: (self.environment.get("DECLIC_LEASE").and_then(|lease| lease.parse().ok()))
+                .filter(|_| cfg!(debug_assertions))
+                .map(std::time::Duration::from_millis),
             dry_run: false,
             crash_at: self.environment.get("DECLIC_CRASH_AT").and_then(|at| at.parse().ok()).filter(|_| cfg!(debug_assertions)),
         }

@@ -3,6 +3,7 @@
 //! `DECLIC_CRASH_RUNS` says how often it is killed at random (`make crash N=1000`).
 
 mod disk;
+mod replicas;
 mod scene;
 
 use std::fs;

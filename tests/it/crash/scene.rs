@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use declic::demo::stand_ins::{IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME, World};
 use declic::journal::record::{DeliveryState, Listing};
 use declic::journal::sqlite::ReadOnly;
+use declic::settings::{self, Environment, Mode};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -63,13 +64,18 @@ pub struct Delivery {
 
 impl Scene {
     pub async fn new() -> Self {
+        Self::on("sqlite: declic.db").await
+    }
+
+    /// With another `store:`.
+    pub async fn on(store: &str) -> Self {
         let world = World::start().await.expect("the stand-ins start");
         world.cloud_run.operations_take(Duration::from_millis(40), 1);
         world.github.accept_token("a token of this test");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let address = format!("127.0.0.1:{}", free_port());
         let settings = format!(
-            "version: 1\nlisten: {address}\n\
+            "version: 1\nlisten: {address}\nstore: {{ {store} }}\n\
              secrets:\n  hook: {{ from: env, name: DECLIC_GITHUB_SECRET }}\n  github_token: {{ from: env, name: DECLIC_GITHUB_TOKEN }}\n\
              sources:\n  github: {{ type: github, secret: hook }}\n\
              targets:\n  web_staging: {{ type: cloud-run, project: acme-staging, region: europe-west1, service: web, images: [\"{IMAGE}\"] }}\n\
@@ -117,6 +123,11 @@ impl Scene {
 
     /// One request with one delivery, sent before or not. Answers the status, if there was an answer.
     pub async fn send_one(&self, index: usize) -> Option<u16> {
+        self.send_to(&self.address, index).await
+    }
+
+    /// The same to one of several replicas.
+    pub async fn send_to(&self, address: &str, index: usize) -> Option<u16> {
         let before = index.checked_sub(1).map_or(declic::demo::stand_ins::FIRST_COMMIT, |before| &self.deliveries[before].sha);
         let delivery = &self.deliveries[index];
         let body = push(before, &delivery.sha).to_string().into_bytes();
@@ -129,7 +140,7 @@ impl Scene {
             ("x-github-delivery", delivery.id.as_str()),
             ("x-hub-signature-256", signature.as_str()),
         ];
-        let url = format!("http://{}/hooks/github", self.address);
+        let url = format!("http://{address}/hooks/github");
         let reply = self.client.try_send("POST", &url, &headers, body).await.ok()?;
         assert!(matches!(reply.status, 200 | 202 | 429 | 503), "{reply:?}");
         Some(reply.status)
@@ -141,10 +152,17 @@ impl Scene {
 
     /// What became of the deliveries: (final, all that are known).
     pub fn settled(&self) -> (usize, usize) {
-        let Ok(store) = ReadOnly::open(&self.store()) else { return (0, 0) };
+        let Ok(store) = self.look() else { return (0, 0) };
         let listing = Listing { limit: 100_000, ..Listing::default() };
         let all = store.deliveries(&listing).unwrap_or_default();
         (all.iter().filter(|delivery| delivery.state.is_final()).count(), all.len())
+    }
+
+    /// The store that the settings name, whatever it is.
+    pub fn look(&self) -> Result<ReadOnly, String> {
+        let file = self.folder.path().join("declic.yaml");
+        let loaded = settings::load(&file, Mode::Names, &Environment::given([])).map_err(|unusable| unusable.render(false))?;
+        loaded.settings.store.place.look()
     }
 
     pub fn store(&self) -> std::path::PathBuf {
@@ -176,7 +194,7 @@ impl Scene {
 
     /// The count: every delivery had each of its effects exactly once. `deployed`: the states of each deployment, in alphabetical order.
     pub fn count(&self, end: DeliveryState, deployed: [&str; 2]) {
-        let store = ReadOnly::open(&self.store()).expect("the store opens");
+        let store = self.look().expect("the store opens");
         for record in store.deliveries(&Listing { limit: 100_000, ..Listing::default() }).expect("the store works") {
             let runs = store.runs_of(&record.id).expect("the store works");
             assert_eq!(record.state, end, "{record:?}\n{runs:?}\n{}", self.log());
