@@ -12,7 +12,7 @@ FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept image clean
+.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept bench-stages image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,10 +58,12 @@ bench: bench-accept ## Measure matching, memory per rule, what reasons cost, che
 	$(CARGO) bench --bench matching
 	$(CARGO) bench --bench repositories
 
-bench-accept: ## Accepting durably, beside adnanh/webhook in the same run (Debian: installs wrk and webhook)
-	@command -v wrk >/dev/null && command -v webhook >/dev/null || apt-get install -y wrk webhook
-	$(CARGO) build --release --bin declic
-	benches/accept/run
+bench-accept: ## Accepting durably, beside every peer and the limits in one run (BENCH="--rounds 5 --only declic,webhook")
+	benches/accept/run $(BENCH)
+
+bench-stages: ## Instructions of each stage of a delivery, as valgrind counts them (WRITE=--write keeps them as the known ones)
+	$(CARGO) test --bench stages -- $(WRITE)
+	$(CARGO) bench --bench stages -- $(WRITE)
 
 image: ## Build the container image (docker or buildah)
 	@if command -v docker >/dev/null 2>&1; then docker build -t declic . ; else buildah bud -t declic . ; fi

@@ -2,8 +2,8 @@
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 local body = file:read("*a")
 file:close()
+local run = os.getenv("RUN")
 local counter = 0
-local start = os.time()
 
 wrk.method = "POST"
 
@@ -12,13 +12,14 @@ function request()
   return wrk.format("POST", nil, {
     ["Content-Type"] = "application/json",
     ["X-GitHub-Event"] = "push",
-    ["X-GitHub-Delivery"] = string.format("%d-%d-%s", start, counter, tostring(body):len()) .. "-" .. tostring({}):sub(8),
+    ["X-GitHub-Delivery"] = string.format("%s-%d", run, counter),
     ["X-Hub-Signature-256"] = "sha256=" .. os.getenv("SIGNATURE"),
   }, body)
 end
 
 function done(summary, latency)
-  local refused = summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.write + summary.errors.timeout
-  local good = summary.requests - summary.errors.status
-  io.write(string.format("RESULT %.1f %d %d %d %d\n", good / (summary.duration / 1e6), good, latency:percentile(50), latency:percentile(99), refused))
+  local errors = summary.errors
+  local lost = errors.connect + errors.read + errors.write + errors.timeout
+  local good = summary.requests - errors.status
+  io.write(string.format("RESULT %f %d %d %d %d\n", summary.duration / 1e6, good, latency:percentile(50), latency:percentile(99), errors.status + lost))
 end
