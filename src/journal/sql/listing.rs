@@ -27,7 +27,7 @@ pub(super) fn delivery(connection: &dyn Database, id: &str) -> Result<Option<Del
 
 pub(super) fn delivery_by_number(connection: &dyn Database, number: i64) -> Result<Option<Delivery>, Fault> {
     let sql = format!("SELECT {DELIVERY} FROM deliveries d JOIN contents c ON c.delivery = d.seq WHERE d.seq = ?1");
-    Ok(connection.optional(&sql, params![number], rows::delivery)?)
+    connection.optional(&sql, params![number], rows::delivery)
 }
 
 pub(super) fn delivery_record(connection: &dyn Database, id: &str) -> Result<Option<(DeliveryRecord, Option<Value>)>, Fault> {
