@@ -252,6 +252,11 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// The client below both.
+    pub fn http(&self) -> &Http {
+        &self.http
+    }
+
     /// GitHub, with the token as it is now.
     pub fn github(&self, settings: &Settings) -> Result<GitHub, String> {
         let github = GitHubSettings { api_url: settings.github.api_url.clone(), token: settings.github.token.clone() };
@@ -276,6 +281,11 @@ pub(crate) fn reach(settings: &Settings) -> Result<Reach, String> {
     let http = Http::new(HttpSettings { allow: allowed(settings), user_agent: USER_AGENT.to_owned() })?;
     let google = Google::new(http.clone(), google_settings(settings)?, || Timestamp::now().seconds())?;
     Ok(Reach { http, google })
+}
+
+/// A client without settings, that reaches public addresses and these.
+pub(crate) fn plain_client(allow: Vec<String>) -> Result<Http, String> {
+    Http::new(HttpSettings { allow, user_agent: USER_AGENT.to_owned() })
 }
 
 /// Clients of everything outside, with what is needed from Secret Manager fetched.
@@ -384,7 +394,7 @@ fn reveal(settings: &Settings) -> Reveal {
 }
 
 /// A new file with these bytes. One that is there already stays: nobody can put another token in its place.
-fn write_privately(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_privately(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

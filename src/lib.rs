@@ -18,6 +18,7 @@ pub mod app;
 pub mod backtest;
 pub mod cli;
 pub mod clock;
+pub mod connect;
 pub mod console;
 pub mod demo;
 pub mod dispatch;

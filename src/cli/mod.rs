@@ -13,6 +13,7 @@ mod output;
 
 mod backtest;
 mod check;
+mod connect;
 mod deliveries;
 mod demo;
 mod doctor;
@@ -79,6 +80,8 @@ enum Command {
     Recover(recover::Arguments),
     /// Care for the store: its size, a backup, a check, compaction
     Store(store::Arguments),
+    /// Make what Declic needs elsewhere: a GitHub App with its keys
+    Connect(connect::Arguments),
     /// Start a folder: settings, a first rule, an example of the environment
     Init(init::Arguments),
     /// Write the generated reference, or say whether it is up to date
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::run(&arguments, &Environment::of_process()),
         Command::Recover(arguments) => recover::run(&arguments, &Environment::of_process()),
         Command::Store(arguments) => store::run(&arguments, &Environment::of_process()),
+        Command::Connect(arguments) => connect::run(&arguments, &Environment::of_process()),
         Command::Init(arguments) => init::run(&arguments),
         Command::Reference(arguments) => reference::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

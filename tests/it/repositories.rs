@@ -2,6 +2,7 @@
 
 mod acme;
 mod cases;
+mod connect;
 mod guards;
 mod installations;
 mod reviews;

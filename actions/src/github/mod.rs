@@ -125,6 +125,11 @@ impl GitHub {
         self.call(Method::POST, path, Some(body), deadline).await
     }
 
+    /// `POST` without a body.
+    pub async fn post_empty(&self, path: &str, deadline: Instant) -> Result<Response, Failure> {
+        self.call(Method::POST, path, None, deadline).await
+    }
+
     /// `PATCH` of a JSON body.
     pub async fn patch(&self, path: &str, body: &Value, deadline: Instant) -> Result<Response, Failure> {
         self.call(Method::PATCH, path, Some(body), deadline).await

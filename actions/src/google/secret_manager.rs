@@ -5,11 +5,11 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::action::Failure;
 use crate::google::Google;
-use crate::http::Request;
+use crate::http::{HttpError, Request};
 use crate::secret::Secret;
 
 impl Google {
@@ -33,6 +33,30 @@ impl Google {
         let answer = self.send(None, request).await.and_then(|answer| answer.json());
         payload(&answer.map_err(|error| error.into_failure(&target))?)
             .map_err(|fault| Failure::retry("bad-answer", format!("{target} {fault}")))
+    }
+}
+
+impl Google {
+    /// Makes a secret with this value, or gives one that is there another version of it. Answers its name: `projects/P/secrets/S`.
+    pub async fn create_secret(&self, project: &str, id: &str, value: &Secret, deadline: Instant) -> Result<String, Failure> {
+        let name = format!("projects/{project}/secrets/{id}");
+        if version(&name).is_none() {
+            return Err(Failure::last("invalid", format!("`{name}` cannot be the name of a secret")));
+        }
+        let base = &self.0.settings.secret_manager_url;
+        let target = format!("Secret Manager, asked to make `{name}`,");
+        let body = json!({ "replication": { "automatic": {} } });
+        let request =
+            Request::to(Method::POST, &format!("{base}/v1/projects/{project}/secrets?secretId={id}"), deadline).json(&body);
+        match self.send(None, request).await {
+            Ok(_) | Err(HttpError::Status { status: 409, .. }) => {}
+            Err(error) => return Err(error.into_failure(&target)),
+        }
+        let data = value.expose();
+        let payload = json!({ "payload": { "data": STANDARD.encode(data), "dataCrc32c": crc32c(data).to_string() } });
+        let request = Request::to(Method::POST, &format!("{base}/v1/{name}:addVersion"), deadline).json(&payload).conceal(value);
+        self.send(None, request).await.map_err(|error| error.into_failure(&target))?;
+        Ok(name)
     }
 }
 
@@ -79,7 +103,6 @@ fn crc32c(data: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn the_checksum_is_castagnolis() {

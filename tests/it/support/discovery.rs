@@ -102,7 +102,7 @@ pub fn chat() -> Arc<Contract> {
 }
 
 impl Document {
-    fn load(name: &str) -> Self {
+    pub fn load(name: &str) -> Self {
         let root = packages::discovery(name);
         let mut methods = Vec::new();
         let base = root.get("servicePath").and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -12,6 +12,7 @@ pub mod hooks;
 pub mod installations;
 mod issues;
 mod labels;
+pub mod manifests;
 mod people;
 mod reactions;
 mod reviews;
@@ -201,6 +202,9 @@ impl GitHub {
         // Enterprise Server has the same API below a prefix.
         let path = request.path.strip_prefix("/api/v3").unwrap_or(&request.path);
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        if let Some(answer) = manifests::answer(&self.base, request, &mut lock(&self.state), &segments) {
+            return answer;
+        }
         let known = match &segments[..] {
             ["app", ..] | ["repos", _, _, "installation"] | ["orgs", _, "installation"] => true,
             _ => match installations::admits(&lock(&self.state), request, &segments) {

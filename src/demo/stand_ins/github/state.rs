@@ -8,6 +8,7 @@ use super::branches::Protection;
 use super::contents::Entry;
 use super::hooks::LoggedAttempt;
 use super::installations::{Installation, Scoped};
+use super::manifests::NextApp;
 use crate::clock::Timestamp;
 
 #[derive(Debug, Default)]
@@ -25,6 +26,9 @@ pub(super) struct State {
     pub(super) moved: BTreeMap<String, u64>,
     /// Seconds that the clock here is before that of the machine.
     pub(super) clock_ahead: i64,
+    /// Manifests by the code that stands for each.
+    pub(super) manifests: BTreeMap<String, Value>,
+    pub(super) next_app: Option<NextApp>,
     last_id: u64,
 }
 
