@@ -37,6 +37,9 @@ const P256_INFO: [u8; 26] = [
     0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
+/// Before an Ed25519 key in a SubjectPublicKeyInfo.
+const ED25519_INFO: [u8; 12] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00];
+
 impl Scheme {
     /// Takes in the public keys. An error is for the operator.
     pub fn new(algorithm: Algorithm, envelope: Envelope, secrets: &[Secret]) -> Result<Self, String> {
@@ -86,12 +89,14 @@ impl Algorithm {
         let text = secret.expose_text().unwrap_or_default().trim();
         match self {
             Self::Ed25519 => {
-                let bytes = match text.strip_prefix("whpk_") {
-                    Some(encoded) => STANDARD.decode(encoded).ok(),
-                    None => hex::decode(text).ok(),
-                };
+                let encoded = text.strip_prefix("whpk_");
+                let lines = encoded.unwrap_or(text).lines().filter(|line| !line.starts_with("-----"));
+                let base64 = || STANDARD.decode(lines.collect::<String>()).ok();
+                let bytes = if encoded.is_none() { hex::decode(text).ok().or_else(base64) } else { base64() };
+                let bytes = bytes.map(|bytes| bytes.strip_prefix(ED25519_INFO.as_slice()).map(<[u8]>::to_vec).unwrap_or(bytes));
                 let bytes = bytes.filter(|bytes| bytes.len() == 32);
-                let bytes = bytes.ok_or("has a key that is not an Ed25519 public key: 64 hexadecimal digits, or whpk_…")?;
+                let bytes =
+                    bytes.ok_or("has a key that is not an Ed25519 public key: 64 hexadecimal digits, base64, or whpk_…")?;
                 if is_small(&bytes) {
                     return Err("has a weak Ed25519 key, under which anybody's signatures verify".to_owned());
                 }
@@ -191,6 +196,12 @@ mod tests {
             assert!(Algorithm::Ed25519.key(&Secret::new(hex::encode(&weak))).is_err());
         }
         let key = ed25519_public(&[7; 32]).unwrap();
-        assert!(Algorithm::Ed25519.key(&Secret::new(hex::encode(key))).is_ok());
+        let info = [ED25519_INFO.as_slice(), key.as_slice()].concat();
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(&info));
+        for written in
+            [hex::encode(&key), STANDARD.encode(&key), format!("whpk_{}", STANDARD.encode(&key)), STANDARD.encode(&info), pem]
+        {
+            assert_eq!(Algorithm::Ed25519.key(&Secret::new(written.clone())), Ok(key.clone()), "{written}");
+        }
     }
 }

@@ -67,21 +67,22 @@ fn assert_success(what: &str, output: &Output) {
 fn every_yaml_block_is_right() {
     let mut seen = 0;
     for document in documents() {
-        // A rule is checked with the settings that the document showed before it, or with those of `declic init`.
+        // A rule is checked with the settings of `declic init`, or with those that the document showed before it if it names a source of theirs.
         let mut settings: Option<String> = None;
         for block in blocks(&document).into_iter().filter(|block| block.language == "yaml") {
             let name = block.text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default().to_owned();
             assert!(name.ends_with(".yaml"), "{}: a YAML block begins with the name of its file, `# rules/x.yaml`", block.place);
             let folder = tempfile::tempdir().expect("a temporary folder");
             assert_success("declic init", &declic(folder.path(), &["init"]));
-            if name == "declic.yaml" {
-                settings = Some(block.text.clone());
-            }
-            if let Some(settings) = &settings {
-                fs::write(folder.path().join("declic.yaml"), settings).expect("a written file");
-            }
             let file = folder.path().join(&name);
             fs::create_dir_all(file.parent().expect("below the folder")).expect("a folder");
+            if name == "declic.yaml" {
+                settings = Some(block.text.clone());
+            } else if let Some(settings) = settings.as_ref().filter(|settings| names_a_source_of(settings, &block.text)) {
+                fs::remove_dir_all(folder.path().join("rules")).expect("the rules of init");
+                fs::create_dir(folder.path().join("rules")).expect("a folder");
+                fs::write(folder.path().join("declic.yaml"), settings).expect("a written file");
+            }
             fs::write(&file, &block.text).expect("a written file");
             assert_success(&format!("{}: declic check", block.place), &declic(folder.path(), &["check"]));
             if name.starts_with("rules/") {
@@ -91,6 +92,12 @@ fn every_yaml_block_is_right() {
         }
     }
     assert!(seen > 0, "no YAML block was found");
+}
+
+/// Does the rule hear a source that these settings have?
+fn names_a_source_of(settings: &str, rule: &str) -> bool {
+    let named = rule.split("source: ").skip(1).filter_map(|after| after.split([',', ' ', '}', '\n']).next());
+    named.into_iter().any(|name| settings.contains(&format!("\n  {name}:")))
 }
 
 #[test]

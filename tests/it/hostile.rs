@@ -8,7 +8,7 @@ use declic::receive::Limits;
 use serde_json::Value;
 
 use crate::support::service::{Answer, Service, exchange, github, github_headers, push};
-use crate::support::vectors;
+use crate::support::vectors::{strings, vectors};
 
 /// Time for one payload on a busy machine; the point is that none takes minutes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +41,7 @@ fn headers(case: &Value, body: &[u8]) -> Vec<(String, String)> {
     let mut headers = github_headers("issues", text(case, "id"), body);
     for (name, value) in case["headers"].as_object().into_iter().flatten() {
         headers.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
-        headers.push((name.clone(), value.as_str().unwrap_or_default().to_owned()));
+        headers.extend(strings(value).into_iter().map(|value| (name.clone(), value.to_owned())));
     }
     if let Some(recipe) = case.get("header_generate") {
         let times = usize::try_from(recipe["repeat_value"].as_u64().unwrap_or(1)).unwrap();

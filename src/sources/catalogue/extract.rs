@@ -21,7 +21,7 @@ enum Place {
     Header(String),
     /// A parameter of the query, there once.
     Query(String),
-    /// A value in the body, by keys and indexes with dots.
+    /// A value in the body, by keys and indexes with dots; with `LIST.*.PATH` those in all items of a list.
     Body(String),
     /// The first key at the top of the body that is none of these.
     KeyBesides(Vec<String>),
@@ -112,7 +112,10 @@ impl Place {
         let found = match self {
             Self::Header(name) => view.inbound.header(name)?.to_owned(),
             Self::Query(name) => form::only(view.inbound.query.as_bytes(), name).ok()?,
-            Self::Body(path) => text(at(&view.document, path)?)?,
+            Self::Body(path) => match path.split_once(".*.") {
+                Some((list, inner)) => all(at(&view.document, list)?, inner)?,
+                None => text(at(&view.document, path)?)?,
+            },
             Self::Has(path) => return at(&view.document, path).filter(|value| !value.is_null()).map(|_| String::new()),
             Self::KeyBesides(names) => view.document.as_object()?.keys().find(|key| !names.contains(key))?.clone(),
             Self::Token => token.text.to_owned(),
@@ -128,6 +131,12 @@ pub fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
         Value::Array(items) => items.get(step.parse::<usize>().ok()?),
         other => other.get(step),
     })
+}
+
+/// The texts at a path in each item of a list, in order: of a batch, not the first alone.
+fn all(list: &Value, path: &str) -> Option<String> {
+    let texts: Option<Vec<String>> = list.as_array()?.iter().map(|item| text(at(item, path)?)).collect();
+    texts.map(|texts| texts.join(" "))
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -120,7 +120,12 @@ fn described(config: &Value) -> Option<Map<String, Value>> {
             entry.insert(key.to_owned(), value.clone());
         }
     }
-    entry.insert("auth".to_owned(), template::auth(config)?);
+    let auth = template::auth(config)?;
+    // The id is among the headers that are signed.
+    if let (Some(prefix), None) = (auth.pointer("/standard-webhooks/headers").and_then(Value::as_str), entry.get("delivery-id")) {
+        entry.insert("delivery-id".to_owned(), format!("{{header:{prefix}-id}}").into());
+    }
+    entry.insert("auth".to_owned(), auth);
     Some(entry)
 }
 

@@ -11,8 +11,11 @@ pub fn signed(fields: &Map<String, Value>) -> Value {
     let mut block = Map::new();
     block.insert("secret".to_owned(), "hook".into());
     for (name, value) in &all {
-        if let Some((name, value)) = key(name, value) {
-            block.entry(name).or_insert(value);
+        if let Some((ours, value)) = key(name, value) {
+            // What stands before a key says more of its form than how the rest is written.
+            if name == "secret-prefix" || !block.contains_key(ours) {
+                block.insert(ours.to_owned(), value);
+            }
         }
     }
     layout(&all, &mut block);

@@ -23,7 +23,11 @@ const WAYS: &[(&str, &[&str])] = &[
 ];
 
 /// Keys that say which way it is.
-const KINDS: &[&str] = &["kind", "type", "scheme", "verifier", "way", "method", "mode", "auth", "verify"];
+const KINDS: &[&str] =
+    &["kind", "type", "scheme", "verifier", "way", "method", "mode", "auth", "verify", "algorithm", "algo", "alg"];
+
+/// Keys of a signature: where one of them is, `header: { … }` says how the signature's header looks.
+const SIGNATURE: &[&str] = &["signed", "signed-parts", "signed-payload", "parts", "algorithm", "hash", "digest", "encoding"];
 
 /// Keys under which the whole block may stand.
 const BLOCKS: &[&str] =
@@ -33,9 +37,20 @@ const BLOCKS: &[&str] =
 pub fn auth(config: &Value) -> Option<Value> {
     let block = BLOCKS.iter().find_map(|name| config.get(*name).filter(|value| value.is_object())).unwrap_or(config);
     let block = &hyphenated(block);
+    let fields = block.as_object()?;
+    let kinds = KINDS
+        .iter()
+        .filter_map(|name| fields.get(*name).and_then(Value::as_str))
+        .map(|word| word.to_ascii_lowercase().replace('_', "-"));
+    let told =
+        kinds.into_iter().find_map(|word| WAYS.iter().find(|(_, names)| names.contains(&word.as_str())).map(|(way, _)| *way));
     for (way, names) in WAYS {
         // `header: X-Signature` is a key of a way, `header: { name: … }` is one.
-        let nested = names.iter().find_map(|name| block.get(*name).filter(|value| value.is_object() || *name == *way));
+        if told.is_some_and(|told| told != *way) {
+            continue;
+        }
+        let mut names = names.iter().filter(|name| **name != "header" || SIGNATURE.iter().all(|key| !fields.contains_key(*key)));
+        let nested = names.find_map(|name| block.get(*name).filter(|value| value.is_object() || *name == *way));
         match nested {
             Some(Value::Object(fields)) if *way == "hmac" && block.get("hmac").is_none() => {
                 // `signature: { header, encoding }` beside `algorithm:` is a part of the description.
@@ -50,17 +65,10 @@ pub fn auth(config: &Value) -> Option<Value> {
             _ => {}
         }
     }
-    let fields = block.as_object()?;
     if fields.get("basic").or_else(|| fields.get("bearer")).is_some_and(|told| *told == Value::Bool(true)) {
         let way = if fields.contains_key("basic") { "basic" } else { "bearer" };
         return way_of(way, fields);
     }
-    let kinds = KINDS
-        .iter()
-        .filter_map(|name| fields.get(*name).and_then(Value::as_str))
-        .map(|word| word.to_ascii_lowercase().replace('_', "-"));
-    let told =
-        kinds.into_iter().find_map(|word| WAYS.iter().find(|(_, names)| names.contains(&word.as_str())).map(|(way, _)| *way));
     let guessed = || {
         let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
         if has(&["audience"]) {
@@ -110,7 +118,8 @@ fn way_of(way: &str, fields: &Map<String, Value>) -> Option<Value> {
         "standard-webhooks" => {
             let mut block = json!({ "secret": "hook" });
             // The prefix itself, or the names of the three headers.
-            let prefix = first(&["headers", "header-prefix", "prefix"]).and_then(|value| match value {
+            let svix = KINDS.iter().any(|name| fields.get(*name).is_some_and(|word| word == "svix")).then(|| json!("svix"));
+            let prefix = first(&["headers", "header-prefix", "prefix"]).or(svix).and_then(|value| match value {
                 Value::String(text) => Some(text),
                 Value::Object(names) => names.values().find_map(|name| Some(name.as_str()?.rsplit_once('-')?.0.to_owned())),
                 _ => None,
@@ -123,7 +132,15 @@ fn way_of(way: &str, fields: &Map<String, Value>) -> Option<Value> {
             }
             json!({ way: block })
         }
-        _ => json!({ way: signed(fields) }),
+        "hmac" => json!({ way: signed(fields) }),
+        // The way is the algorithm, and the key has one form.
+        _ => {
+            let mut block = signed(fields);
+            if let Some(block) = block.as_object_mut() {
+                block.retain(|name, _| name != "algorithm" && name != "key");
+            }
+            json!({ way: block })
+        }
     })
 }
 
