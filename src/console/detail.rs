@@ -122,7 +122,12 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         section class="card" aria-label="Facts" {
             dl class="facts twice" {
                 dt { "Because of" } dd { a href={ "/deliveries/" (run.delivery) } { (delivery.about.title.as_deref().unwrap_or(&delivery.event_type)) } " " span class="sub" { (delivery.source) } }
-                dt { "Rule" } dd { a href={ "/rules/" (run.rule) } { (run.place) } " " span class="sub" { "rule set " (run.revision) } }
+                dt { "Rule" }
+                dd {
+                    // A repository's own rules are in no list of the operator's.
+                    @if let Some(owner) = &run.owner { (run.place) " of " (owner) } @else { a href={ "/rules/" (run.rule) } { (run.place) } }
+                    " " span class="sub" { "rule set " (run.revision) }
+                }
                 @if let Some(group) = &run.group { dt { "Group" } dd { (group.key) " " span class="sub" { (group.mode.0) } } }
                 dt { "Created" } dd { (moment(run.created_at.0)) }
                 @if let Some(at) = run.started_at { dt { "Started" } dd { (moment(at.0)) } }

@@ -75,6 +75,11 @@ impl Demo {
         Ok(Self { world, address, listener, service, settings: loaded.settings, sha })
     }
 
+    /// Where it will be reached.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Serves, sends the push, shows what happens on `out`, and judges by what the stand-ins hold afterwards. With `stop`, goes on
     /// serving until it is done.
     pub async fn run(

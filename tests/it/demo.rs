@@ -1,11 +1,12 @@
 //! `declic demo` shows the main job, and its exit status tells the truth.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use declic::demo::Demo;
 
 use crate::support::binary::declic;
+use crate::support::client::Client;
 
 /// Everything the demo has to show, in this order.
 const STAGES: &[&str] = &[
@@ -51,6 +52,48 @@ async fn the_commands_to_look_further_can_be_typed_as_they_stand() {
         let command = line.split_whitespace().next().unwrap_or_default();
         assert!(command.contains('/') && Path::new(command).exists(), "{line}");
     }
+}
+
+#[tokio::test]
+async fn the_console_of_the_demo_has_enough_to_look_at() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let demo = Demo::prepare(folder.path(), ([127, 0, 0, 1], 0).into()).await.expect("the demo can be prepared");
+    let base = format!("http://{}", demo.address());
+    let (done, stop) = tokio::sync::oneshot::channel::<()>();
+    let looking = tokio::spawn(async move {
+        let client = Client::anonymous();
+        let end = Instant::now() + Duration::from_secs(60);
+        let count =
+            async |query: &str| match client.try_send("GET", &format!("{base}/api/v1/runs?{query}"), &[], Vec::new()).await {
+                Ok(reply) => reply.body["items"].as_array().map_or(0, Vec::len),
+                Err(_) => 0,
+            };
+        while count("rule=deploy-staging").await < 3 || count("rule=release&state=waiting").await < 1 {
+            assert!(Instant::now() < end, "the history did not come");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut pages = Vec::new();
+        for path in ["/", "/deployed", "/deliveries", "/dead"] {
+            let page = client.get(&format!("{base}{path}")).await;
+            pages.push(page.body.as_str().expect("a page").to_owned());
+        }
+        drop(done);
+        pages
+    });
+    demo.run(&mut Vec::new(), false, Some(async { drop(stop.await) })).await.expect("the demo ends");
+    let pages = looking.await.expect("the pages are there");
+    let says = |page: usize, texts: &[&str]| {
+        for text in texts {
+            assert!(pages[page].contains(text), "`{text}` is not in:\n{}", pages[page]);
+        }
+    };
+    says(0, &["Waits for a person", "Announce v1.4.0?", "web-staging", "page-somebody", "Came in last", "main: Show the basket"]);
+    says(
+        1,
+        &["web_staging", "Revision", "555555555555", "refs/heads/main", "web_staging#pr-7", "refs/pull/7/head", "because of"],
+    );
+    says(2, &["feature/login: Try another way to sign in", "#7: Show the basket on every page", "v1.4.0: Fix the checkout"]);
+    says(3, &["page-somebody", "Redrive all"]);
 }
 
 /// Runs the demo on a world that `spoil` has spoilt, and gives what is missing afterwards.
