@@ -42,7 +42,7 @@ impl Attempts {
     /// An attempt was wrong.
     pub fn failed(&self, request: &Request, now: Timestamp) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (origin, _) in origins(request) {
+        for (origin, most) in origins(request) {
             if table.len() >= MOST && !table.contains_key(&origin) {
                 table.retain(|_, window| window.begun.saturating_add(WINDOW) > now.0);
                 if table.len() >= MOST {
@@ -50,11 +50,17 @@ impl Attempts {
                     continue;
                 }
             }
-            let window = table.entry(origin).or_insert(Window { begun: now.0, failures: 0 });
+            let window = table.entry(origin.clone()).or_insert(Window { begun: now.0, failures: 0 });
             if window.begun.saturating_add(WINDOW) <= now.0 {
                 *window = Window { begun: now.0, failures: 0 };
             }
             window.failures = window.failures.saturating_add(1);
+            // Once a window: whoever floods us does not flood the log.
+            if window.failures == 1 {
+                tracing::info!(origin, "somebody was wrong about who they are");
+            } else if window.failures == most {
+                tracing::warn!(origin, failures = most, "too many wrong attempts; others from there have to wait");
+            }
         }
     }
 }

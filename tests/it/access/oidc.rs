@@ -205,6 +205,8 @@ async fn whoever_is_wrong_too_often_has_to_wait() {
     let stopped = from("a guess of a token", "203.0.113.9").await;
     assert_eq!(stopped.status, 429, "{stopped:?}");
     assert!(stopped.text("/detail").contains("Try again in"), "{stopped:?}");
+    let log = world.service.log();
+    assert_eq!(log.matches("too many wrong attempts").count(), 1, "said once: {log}");
     let seconds: u32 = stopped.header("retry-after").parse().unwrap();
     assert!((1..=300).contains(&seconds));
     let right = "nobody uses this token here";
