@@ -176,7 +176,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             let desk = engine.desk();
             Some(Arc::new(move |source: String, delivery: String, until: Instant| {
                 let desk = desk.clone();
-                Box::pin(async move { desk.ask(&source, &delivery, until).await })
+                Box::pin(async move { desk.ask(&source, &delivery, until.into()).await })
             }))
         },
         evidence: Some(evidence),

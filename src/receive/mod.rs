@@ -292,7 +292,7 @@ impl Front {
         let asked = Instant::now();
         let (appended, claimed) = self.parts.journal.append_leased(delivery, place.lease).await?;
         match (&appended, claimed) {
-            (_, Some(claimed)) => place.fill(claimed, event, asked),
+            (_, Some(claimed)) => place.fill(claimed, event, asked.into()),
             (Appended::New { id } | Appended::Revived { id }, None) => (self.parts.wake)(id),
             (Appended::Duplicate { .. }, None) => {}
         }

@@ -1,8 +1,9 @@
 //! Asks GitHub how commits follow each other, where the journaled pushes do not say.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::event::Event;
@@ -61,7 +62,7 @@ async fn compare(shared: &Shared, line: &Line, other: &Line) -> Option<Order> {
         return None;
     }
     let path = format!("/repos/{}/compare/{}...{}?per_page=1", line.repository, other.after, line.after);
-    let answer = match shared.clients.github.get(&path, Instant::now() + PATIENCE).await {
+    let answer = match shared.clients.github.get(&path, (Instant::now() + PATIENCE).into_std()).await {
         Ok(answer) => answer,
         // One of them is gone: a branch that was left is forgotten some day.
         Err(failure) if failure.why().code == "not-found" => return Some(Order::Unknown),

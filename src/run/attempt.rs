@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use declic_actions::action::{Action, Answer, Clients, Context, Failure, Intent, Outcome, Progress, Stop, Streak};
@@ -10,6 +10,7 @@ use declic_actions::http::traced;
 use declic_actions::secret::Secret;
 use futures_util::FutureExt;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::observe::Told;
 use crate::journal::record::{Change, Lease, Place};
@@ -54,7 +55,7 @@ impl Attempt<'_> {
         let timeout = self.timeout;
         let trace = self.intent.call.origin.trace.as_deref();
         let work = AssertUnwindSafe(traced(trace, self.work(deadline))).catch_unwind();
-        match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
+        match tokio::time::timeout_at(deadline + GRACE, work).await {
             Ok(Ok(came)) => came,
             Ok(Err(_)) => {
                 Came::Failed(Failure::last("internal", "the action broke off with an error of its own; the log has the details"))
@@ -66,7 +67,7 @@ impl Attempt<'_> {
     async fn work(self, deadline: Instant) -> Came {
         let context = Context {
             clients: self.clients,
-            deadline,
+            deadline: deadline.into_std(),
             attempt: self.number,
             is_last: self.is_last,
             saved: self.saved,

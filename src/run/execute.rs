@@ -9,20 +9,21 @@ mod settle;
 mod streak;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::{Action, Class, Failure, Intent, RESPONSE_URL, Repeat, STOPPED, Stop, Why};
 use declic_actions::secret::Secret;
 use end::{fail, over};
 use hold::Pass;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Level;
 
 use super::attempt::{Attempt, Came, Keeper, seconds};
 use super::key::call_key;
 use super::leases::Held;
 use super::observe::Told;
-use super::plan::{Next, POISON, Standing, called, made};
+use super::plan::{Next, OUT_OF_TIME, POISON, Standing, called, made};
 use super::shared::Shared;
 use super::waiting::Known;
 use super::{reading, reply};
@@ -256,8 +257,10 @@ impl Execution {
             streak: streak.as_ref(),
         };
         let came = tokio::select! {
-            came = attempt.make() => came,
+            // First of all: an attempt whose lease ended while its intent was written must not even begin.
+            biased;
             () = self.held.lost() => return Err(LedgerError::Lost),
+            came = attempt.make() => came,
             () = self.watch(place, &stopping) => return Err(LedgerError::Lost),
         };
         self.stop |= stop.is_asked();
@@ -320,7 +323,7 @@ impl Execution {
         let over = place.phase == Phase::Steps && self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         over.then(|| {
             let timeout = self.rule.timeout.map(seconds).unwrap_or_default();
-            Why::new("run-timeout", format!("the run took longer than its `timeout: {timeout}`"))
+            Why::new(OUT_OF_TIME, format!("the run took longer than its `timeout: {timeout}`"))
         })
     }
 

@@ -1,8 +1,9 @@
 //! From the receiver straight to matching: a delivery that is leased as it is appended need not be claimed and read back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::observe::Observer;
 use crate::event::Event;

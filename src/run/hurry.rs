@@ -1,9 +1,10 @@
 //! Work that somebody waits for: not held up by long runs, not done in any other way than theirs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::leases::Leases;
 use super::shared::Shared;
@@ -57,7 +58,7 @@ impl Desk {
             drop(self.asks.try_send(Ask { delivery: delivery.to_owned(), until }));
             waiter.said().await
         };
-        match tokio::time::timeout_at(until.into(), said).await {
+        match tokio::time::timeout_at(until, said).await {
             Ok(said) => said,
             Err(_) => {
                 self.shared.observer.of(delivery).say("late", "the sender was answered before the steps were done; they go on");
@@ -92,7 +93,7 @@ pub(super) async fn hurry(
     }
     // Its other runs wait their turn.
     dispatch.wake();
-    let Ok(Some(run)) = tokio::time::timeout_at(until.into(), waiter.run()).await else { return };
+    let Ok(Some(run)) = tokio::time::timeout_at(until, waiter.run()).await else { return };
     while shared.waiting.until(&delivery, &run).is_some() && Instant::now() < until {
         let asked = Instant::now();
         let Ok(mut claimed) = shared.journal.claim(claim(Subject::Run(run.clone()))).await else { break };

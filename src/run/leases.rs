@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::journal::Journal;
 use crate::journal::record::{Lease, Subject};
@@ -18,15 +19,14 @@ pub(super) struct Leases {
 
 struct Entry {
     lease: Lease,
-    /// The latest moment at which the store surely still counted it as ours.
-    extended: Instant,
-    lost: watch::Sender<bool>,
+    /// Until then the store surely counts it as ours.
+    until: watch::Sender<Instant>,
 }
 
 /// One lease; the work under it must stop when [`Held::lost`] says so. Dropping it ends the heartbeat, not the lease.
 pub(super) struct Held {
     pub lease: Lease,
-    lost: watch::Receiver<bool>,
+    until: watch::Receiver<Instant>,
     leases: Leases,
 }
 
@@ -37,10 +37,10 @@ impl Leases {
 
     /// Takes a lease into the heartbeat. `asked` is when the claim was sent: the store's lease began no earlier.
     pub fn hold(&self, lease: Lease, asked: Instant) -> Held {
-        let (sender, lost) = watch::channel(false);
-        let entry = Entry { lease: lease.clone(), extended: asked, lost: sender };
+        let (sender, until) = watch::channel(asked + self.length);
+        let entry = Entry { lease: lease.clone(), until: sender };
         self.lock().insert(lease.subject.clone(), entry);
-        Held { lease, lost, leases: self.clone() }
+        Held { lease, until, leases: self.clone() }
     }
 
     /// What is still held, for the end of the process.
@@ -63,7 +63,6 @@ impl Leases {
                 Ok(held) => self.extended(&leases, &held, asked),
                 Err(error) => tracing::warn!(%error, "leases could not be extended"),
             }
-            self.expire();
         }
     }
 
@@ -71,18 +70,7 @@ impl Leases {
         let mut held = self.lock();
         for (lease, still) in leases.iter().zip(still) {
             let Some(entry) = held.get_mut(&lease.subject).filter(|entry| entry.lease == *lease) else { continue };
-            if *still {
-                entry.extended = asked;
-            } else {
-                entry.lost.send_replace(true);
-            }
-        }
-    }
-
-    /// A store that cannot be reached cannot say that a lease is over; our own clock can.
-    fn expire(&self) {
-        for entry in self.lock().values().filter(|entry| entry.extended.elapsed() >= self.length) {
-            entry.lost.send_replace(true);
+            entry.until.send_replace(if *still { asked + self.length } else { Instant::now() });
         }
     }
 
@@ -92,12 +80,18 @@ impl Leases {
 }
 
 impl Held {
-    /// Until somebody else may have taken it over.
+    /// Until somebody else may have taken it over. A store that does not answer cannot say so; our own clock can, and to the moment: whoever
+    /// goes on for longer makes an effect beside the one who took it over.
     pub async fn lost(&self) {
-        let mut lost = self.lost.clone();
-        // The sender lives as long as we do.
-        if lost.wait_for(|lost| *lost).await.is_err() {
-            std::future::pending::<()>().await;
+        let mut until = self.until.clone();
+        loop {
+            let end = *until.borrow_and_update();
+            tokio::select! {
+                biased;
+                // The sender lives as long as we do.
+                Ok(()) = until.changed() => {}
+                () = tokio::time::sleep_until(end) => return,
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use declic_actions::action::STOPPED;
 
-use crate::journal::record::{Phase, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord, StepState};
+use crate::journal::record::{AttemptState, Phase, Place, RunFailure, RunRecord, RunState, StepLabel, StepRecord, StepState};
 use crate::report::github::{self, Ending};
 use crate::rules::model::{Rule, Step};
 
@@ -12,6 +12,9 @@ use crate::rules::model::{Rule, Step};
 pub const POISON: &str = "poison";
 /// The code of a step that was not made because something newer was done there already.
 pub const STALE: &str = "stale";
+
+/// The code of a step that was not begun, or not waited for any longer, because the run's `timeout:` was over.
+pub const OUT_OF_TIME: &str = "run-timeout";
 
 /// What comes next.
 #[derive(Debug)]
@@ -82,7 +85,7 @@ impl<'r, 's> Standing<'r, 's> {
             return Next::Step { place, step: Cow::Owned(github::end(environment, &ending)) };
         }
         let state = match failed {
-            Some(record) if record.was_given_up() => RunState::Dead,
+            Some(record) if was_given_up(record) => RunState::Dead,
             Some(_) => RunState::Failed,
             None if self.is_cut_short() && self.run.cancelled => RunState::Cancelled,
             None if self.is_cut_short() => RunState::Superseded,
@@ -179,6 +182,14 @@ impl<'r, 's> Standing<'r, 's> {
             (record.state == StepState::Failed && !step.continue_on_error).then_some(record)
         })
     }
+}
+
+/// It failed although it could have worked: attempts, time or workers were used up, and what came of the last attempt, if there was one, may be
+/// unknown. Otherwise a failed step is decided: its target said no.
+fn was_given_up(record: &StepRecord) -> bool {
+    let code = record.why.as_ref().map(|why| why.code.as_str());
+    let last = record.attempts.last().map(|attempt| attempt.state);
+    matches!(code, Some(POISON | OUT_OF_TIME)) || matches!(last, Some(AttemptState::Retry | AttemptState::Interrupted))
 }
 
 /// What people call a step: its id, or its number from 1.

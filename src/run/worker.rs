@@ -1,10 +1,12 @@
 //! The loop that claims what is due and gives it to tasks: woken by the dispatcher, and looking by itself when something becomes due.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::fresh::Arrival;
@@ -45,6 +47,8 @@ pub struct Policy {
     pub max_size: Option<u64>,
     /// No run that begins from now on does anything: what it would do is rendered and recorded.
     pub dry_run: bool,
+    /// In `0.0..1.0`: where the wait before an attempt falls between nothing and its most.
+    pub jitter: fn() -> f64,
 }
 
 impl Default for Policy {
@@ -56,6 +60,7 @@ impl Default for Policy {
             keep: None,
             max_size: None,
             dry_run: false,
+            jitter: rand::random,
         }
     }
 }
@@ -92,19 +97,27 @@ impl Worker {
             }
             let room = self.matching.len() < MATCHERS;
             tokio::select! {
-                () = self.dispatch.woken() => look_at = Instant::now(),
-                _ = self.arrivals.recv_many(&mut arrived, MATCHED_TOGETHER), if room => self.welcome(arrived.drain(..)),
-                Some(ask) = self.asks.recv(), if self.hurried.len() < MOST_HURRIED => self.hurry(ask),
-                Some(_) = self.hurried.join_next(), if !self.hurried.is_empty() => {}
-                () = tokio::time::sleep_until(look_at.into()) => {}
+                // Always in this order, so that a simulation can be repeated. What makes room comes first, what can flood us last.
+                biased;
+                _ = draining.changed() => {}
+                Some(_) = self.running.join_next(), if !self.running.is_empty() => look_at = Instant::now(),
                 Some(_) = self.matching.join_next(), if !self.matching.is_empty() => {
                     // What arrives in memory needs no look into the store.
                     if self.behind {
                         look_at = Instant::now();
                     }
                 }
-                Some(_) = self.running.join_next(), if !self.running.is_empty() => look_at = Instant::now(),
-                _ = draining.changed() => {}
+                Some(_) = self.hurried.join_next(), if !self.hurried.is_empty() => {}
+                Some(ask) = self.asks.recv(), if self.hurried.len() < MOST_HURRIED => self.hurry(ask),
+                _ = self.arrivals.recv_many(&mut arrived, MATCHED_TOGETHER), if room => {
+                    self.welcome(arrived.drain(..));
+                    // Those who arrive must not keep us from those who wait.
+                    if self.dispatch.woken().now_or_never().is_some() {
+                        look_at = Instant::now();
+                    }
+                }
+                () = self.dispatch.woken() => look_at = Instant::now(),
+                () = tokio::time::sleep_until(look_at) => {}
             }
         }
         self.drain().await;

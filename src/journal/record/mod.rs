@@ -248,15 +248,6 @@ pub struct StepRecord {
     pub attempts: Vec<AttemptRecord>,
 }
 
-impl StepRecord {
-    /// It failed although another attempt could have worked: attempts, time or workers were used up, and what came of the last one may be
-    /// unknown. Otherwise a failed step is decided: its target said no.
-    pub fn was_given_up(&self) -> bool {
-        let last = self.attempts.last().map(|attempt| attempt.state);
-        self.state == StepState::Failed && matches!(last, Some(AttemptState::Retry | AttemptState::Interrupted))
-    }
-}
-
 /// What the rule says of a step; kept so that a listing can be read without the rule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StepLabel {

@@ -104,12 +104,12 @@ fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<
     Ok(())
 }
 
-/// What its steps did stays done, and what follows a failure belongs to a new round. The step that failed is made anew; if it was given up
+/// What its steps did stays done, what follows a failure belongs to a new round, and its time begins anew. The step that failed is made anew; if it was given up
 /// while it might have worked, from what it had saved.
 pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
     let connection = session.connection;
     connection.execute("UPDATE runs SET state = ?2, round = round + 1, failure = NULL, finished_at = NULL, claims = 0, next_at = ?3, covered_by = NULL,
-                    cancelled = 0, note = NULL, waits_for = NULL
+                    cancelled = 0, note = NULL, waits_for = NULL, started_at = NULL
              WHERE seq = ?1", params![run, state.to(RunState::Queued)?.word(), session.now.0])?;
     connection.execute("UPDATE steps SET state = ?2, intent = NULL, why = NULL, answer = NULL, started_at = NULL, finished_at = NULL, exclusive = NULL,
                 saved = CASE (SELECT a.state FROM attempts a WHERE a.run = ?1 AND a.step_round = 0 AND a.phase = 'steps'

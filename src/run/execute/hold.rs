@@ -1,8 +1,9 @@
 //! A step whose target cannot take it now: the run waits in the store, without an attempt and without a worker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::Intent;
+use tokio::time::Instant;
 use tracing::Level;
 
 use super::{Execution, label, shown};

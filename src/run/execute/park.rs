@@ -1,8 +1,9 @@
 //! A step whose time has not come: its run is given back and comes again, and no worker is held meanwhile.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::Why;
+use tokio::time::Instant;
 use tracing::Level;
 
 use super::{Execution, Turn, label, shown};

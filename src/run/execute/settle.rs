@@ -1,8 +1,9 @@
 //! What an attempt came to: the end of its step, or another attempt.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::{Failure, STOPPED, Why};
+use tokio::time::Instant;
 use tracing::Level;
 
 use super::end::interrupted;
@@ -49,7 +50,7 @@ impl Execution {
         };
         // The one that just failed is still open in the journal, so it is not among those made.
         let failures = self.record(place).map_or(0, |record| made(record, self.run.round)) + 1;
-        let wait = retry::wait(&step.retry, failures, after, rand::random());
+        let wait = retry::wait(&step.retry, failures, after, (self.shared.policy.jitter)());
         let in_time = |wait: &Duration| {
             place.phase != Phase::Steps || self.deadline.is_none_or(|deadline| Instant::now() + *wait < deadline)
         };

@@ -9,11 +9,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use declic_actions::action::{Call, Failure};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::attempt::Came;
 use crate::journal::Journal;
@@ -94,7 +94,7 @@ impl Gates {
 
     /// Every target that was asked for something, by name.
     pub fn states(&self) -> Vec<TargetState> {
-        let now = Instant::now();
+        let now = Instant::now().into_std();
         self.lock().iter().map(|(target, gate)| gate.shown(target, now)).collect()
     }
 
@@ -106,7 +106,7 @@ impl Gates {
         }
         let gate = gates.entry(target.to_owned()).or_insert_with(|| Gate::new(limit.clone()));
         gate.adjust(limit);
-        match gate.enter(run, usual, Instant::now()) {
+        match gate.enter(run, usual, Instant::now().into_std()) {
             Ok(()) => Ok(Permit { gates: self.clone(), target: target.to_owned(), told: false }),
             Err(wait) => {
                 let labels = HoldLabels { target: target.to_owned(), why: wait.why };
@@ -123,7 +123,7 @@ impl Gates {
 
     fn leave(&self, target: &str, sign: Sign) -> usize {
         let (notice, called) = match self.lock().get_mut(target) {
-            Some(gate) => gate.leave(sign, Instant::now()),
+            Some(gate) => gate.leave(sign, Instant::now().into_std()),
             None => return 0,
         };
         let labels = || TargetLabels { target: target.to_owned() };

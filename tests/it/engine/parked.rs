@@ -67,7 +67,7 @@ async fn the_timeout_of_a_run_ends_its_waiting_and_so_does_a_person() {
     let engine = world.start();
     let id = world.deliver(&engine, "d1", json!({})).await;
     let (run, _) = world.ended(&id).await;
-    assert_eq!((run.state, run.failure.unwrap().code.as_str()), (RunState::Failed, "run-timeout"));
+    assert_eq!((run.state, run.failure.unwrap().code.as_str()), (RunState::Dead, "run-timeout"));
 
     let world = World::new(vec![rule("wait", vec![step("a")])]).await;
     world.action.script("a", [AN_HOUR]);

@@ -97,3 +97,16 @@ async fn the_key_changes_only_when_a_failure_was_decided() {
     assert_ne!(keys[1], keys[2], "refused: another call");
     assert_eq!(world.action.made("a"), 1, "within a round the effect is found again");
 }
+
+#[tokio::test]
+async fn a_run_that_ran_out_of_time_has_all_of_its_time_again() {
+    let hour = Act::NotYet(Duration::from_secs(3600));
+    let world = World::new(vec![Rule { timeout: Some(Duration::from_millis(300)), ..rule("slow", vec![step("a")]) }]).await;
+    world.action.script("a", [hour, Act::Takes(Duration::from_millis(50))]);
+    let engine = world.start();
+    let id = world.deliver(&engine, "d1", json!({})).await;
+    assert_eq!(world.ended(&id).await.0.state, RunState::Dead);
+    world.deliver(&engine, "d1", json!({})).await;
+    let (run, _) = world.ended(&id).await;
+    assert_eq!(run.state, RunState::Succeeded, "{:?}", run.failure);
+}

@@ -121,7 +121,8 @@ async fn a_run_that_waits_for_a_target_can_be_cancelled_and_runs_out_of_time() {
     world.journal.cancel(&run).await.expect("it can be cancelled");
     assert_eq!(world.ended(&cancelled).await.0.state, RunState::Cancelled);
     let (run, _) = world.ended(&late).await;
-    assert_eq!(run.failure.map(|failure| failure.code).as_deref(), Some("run-timeout"));
+    let code = run.failure.map(|failure| failure.code);
+    assert_eq!((run.state, code.as_deref()), (RunState::Dead, Some("run-timeout")), "given up before its step began");
     assert!(asked.elapsed() < Duration::from_secs(10), "it does not sleep through its own end");
     assert_eq!(world.action.record().calls.len(), 1);
 }

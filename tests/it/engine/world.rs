@@ -100,14 +100,7 @@ fn idle() -> Clients {
 }
 
 pub fn policy() -> Policy {
-    Policy {
-        workers: 4,
-        lease: Duration::from_secs(30),
-        drain: Duration::from_millis(300),
-        keep: None,
-        max_size: None,
-        dry_run: false,
-    }
+    Policy { workers: 4, lease: Duration::from_secs(30), drain: Duration::from_millis(300), ..Policy::default() }
 }
 
 impl World {
