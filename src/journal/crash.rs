@@ -17,12 +17,24 @@ pub struct Faults {
 }
 
 #[cfg(debug_assertions)]
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Plan {
     abort_at: Option<u64>,
     slower: Option<std::time::Duration>,
     seen: std::sync::atomic::AtomicU64,
     failing: std::sync::atomic::AtomicBool,
+    watch: Option<Watch>,
+}
+
+/// Called at every point; true if the transaction is on disk when it is answered, false if it may be lost with the power.
+#[cfg(debug_assertions)]
+type Watch = Box<dyn Fn(Point, bool) + Send + Sync>;
+
+#[cfg(debug_assertions)]
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Plan").field("abort_at", &self.abort_at).field("slower", &self.slower).finish_non_exhaustive()
+    }
 }
 
 #[cfg(debug_assertions)]
@@ -40,6 +52,12 @@ impl Faults {
         Self { plan: Some(std::sync::Arc::default()) }
     }
 
+    /// Somebody watches every point, and may keep what the files hold there: what a crash at this point would leave. The flag says whether
+    /// the transaction is on disk before it is answered.
+    pub fn watched(watch: impl Fn(Point, bool) + Send + Sync + 'static) -> Self {
+        Self { plan: Some(std::sync::Arc::new(Plan { watch: Some(Box::new(watch)), ..Plan::default() })) }
+    }
+
     /// Makes commits fail from now on, or no longer.
     pub fn fail(&self, failing: bool) {
         if let Some(plan) = &self.plan {
@@ -48,11 +66,14 @@ impl Faults {
     }
 
     /// Called by the store at every write.
-    pub(super) fn point(&self, point: Point) -> Result<(), String> {
+    pub(super) fn point(&self, point: Point, durable: bool) -> Result<(), String> {
         use std::sync::atomic::Ordering::SeqCst;
         let Some(plan) = &self.plan else { return Ok(()) };
         if plan.abort_at == Some(plan.seen.fetch_add(1, SeqCst) + 1) {
             std::process::abort();
+        }
+        if let Some(watch) = &plan.watch {
+            watch(point, durable);
         }
         if let (Point::BeforeCommit, Some(slower)) = (point, plan.slower) {
             std::thread::sleep(slower);
@@ -71,7 +92,7 @@ impl Faults {
         Self::default()
     }
 
-    pub(super) fn point(&self, _point: Point) -> Result<(), String> {
+    pub(super) fn point(&self, _point: Point, _durable: bool) -> Result<(), String> {
         Ok(())
     }
 }

@@ -246,13 +246,13 @@ impl Transactions {
             opened.now = clock();
         }
         let result = work(&connection, &opened).and_then(|done| {
-            self.faults.point(Point::BeforeCommit).map_err(Fault::Store)?;
+            self.faults.point(Point::BeforeCommit, true).map_err(Fault::Store)?;
             Ok(done)
         });
         match result {
             Ok(done) => {
                 connection.commit()?;
-                self.faults.point(Point::BeforeAnswer).map_err(Fault::Store)?;
+                self.faults.point(Point::BeforeAnswer, true).map_err(Fault::Store)?;
                 Ok(done)
             }
             Err(fault) => {

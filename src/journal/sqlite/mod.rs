@@ -23,6 +23,16 @@ use reader::Readers;
 pub use writer::Clock;
 use writer::{Desk, Writer};
 
+/// Where a store works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Threads {
+    /// Beside the runtime: a thread of its own writes, and those that may block read.
+    Beside,
+    /// Within the runtime that opens it: the writer is one of its tasks and stops with it, and reading blocks. For simulations: nothing happens
+    /// beside the runtime, so that the same seed leads to the same schedule.
+    Within,
+}
+
 /// How a file is opened.
 pub struct Options {
     /// The store's clock.
@@ -31,13 +41,21 @@ pub struct Options {
     pub queue: usize,
     /// What goes wrong on purpose.
     pub faults: Faults,
+    /// Where it works.
+    pub threads: Threads,
     /// The file may not grow beyond so many pages of 16 KiB; none means the disk is the limit.
     pub max_pages: Option<u32>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clock: Arc::new(Timestamp::now), queue: 1024, faults: Faults::default(), max_pages: None }
+        Self {
+            clock: Arc::new(Timestamp::now),
+            queue: 1024,
+            faults: Faults::default(),
+            threads: Threads::Beside,
+            max_pages: None,
+        }
     }
 }
 
@@ -75,12 +93,7 @@ impl Sqlite {
         let mut connection = connect(path, &options).map_err(|error| fail(error.to_string()))?;
         schema::migrate(&mut connection).map_err(fail)?;
         void_leases(&connection).map_err(|error| fail(error.to_string()))?;
-        let (writer, desk) = Writer::new(connection, options.clock, options.faults, options.queue);
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.serve())
-            .map_err(|error| fail(error.to_string()))?;
-        Ok(Self { desk: Some(desk), writer: Some(thread), readers: Readers::new(path), _lock: Some(lock) })
+        Self::begin(path, connection, options, Some(lock)).map_err(fail)
     }
 
     /// Opens an existing file beside the process that may be serving from it, for what a person asks for. SQLite's own lock puts one
@@ -90,12 +103,22 @@ impl Sqlite {
         drop(ReadOnly::open(path)?);
         let options = Options::default();
         let connection = connect(path, &options).map_err(|error| fail(error.to_string()))?;
+        Self::begin(path, connection, options, None).map_err(fail)
+    }
+
+    fn begin(path: &Path, connection: Connection, options: Options, lock: Option<File>) -> Result<Self, String> {
         let (writer, desk) = Writer::new(connection, options.clock, options.faults, options.queue);
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.serve())
-            .map_err(|error| fail(error.to_string()))?;
-        Ok(Self { desk: Some(desk), writer: Some(thread), readers: Readers::new(path), _lock: None })
+        let writer = match options.threads {
+            Threads::Beside => {
+                let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(move || writer.serve());
+                Some(thread.map_err(|error| error.to_string())?)
+            }
+            Threads::Within => {
+                drop(tokio::spawn(writer.serve_within()));
+                None
+            }
+        };
+        Ok(Self { desk: Some(desk), writer, readers: Readers::new(path, options.threads), _lock: lock })
     }
 
     fn desk(&self) -> &Desk {
@@ -120,7 +143,7 @@ impl ReadOnly {
         if !path.is_file() {
             return Err(fail("there is no such file; has `declic serve` run with these settings?".to_owned()));
         }
-        let readers = Readers::new(path);
+        let readers = Readers::new(path, Threads::Beside);
         readers
             .blocking(|connection| Ok(schema::recognise(connection)))
             .map_err(|error| fail(error.to_string()))?

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::Threads;
 use super::database::File;
 use crate::journal::JournalError;
 use crate::journal::sql::{Database, Fault, Look, Looking};
@@ -16,19 +17,23 @@ const KEPT: usize = 2;
 #[derive(Clone)]
 pub(super) struct Readers {
     path: PathBuf,
+    threads: Threads,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl Readers {
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), idle: Arc::default() }
+    pub fn new(path: &Path, threads: Threads) -> Self {
+        Self { path: path.to_owned(), threads, idle: Arc::default() }
     }
 
-    /// Reads on a thread that may block.
+    /// Reads on a thread that may block, if there are any.
     pub async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&dyn Database) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, JournalError> {
+        if self.threads == Threads::Within {
+            return self.blocking(|connection| query(&File::new(connection)));
+        }
         let readers = self.clone();
         match tokio::task::spawn_blocking(move || readers.blocking(|connection| query(&File::new(connection)))).await {
             Ok(result) => result,

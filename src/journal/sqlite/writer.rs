@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::database::File;
 use crate::clock::Timestamp;
@@ -159,15 +160,29 @@ impl Writer {
     /// Until the last desk is gone.
     pub fn serve(mut self) {
         while let Some(first) = self.commands.blocking_recv() {
-            let mut size = first.size;
-            let mut batch = vec![first];
-            while batch.len() < BATCH && size < BATCH_BYTES {
-                let Ok(command) = self.commands.try_recv() else { break };
-                size += command.size;
-                batch.push(command);
-            }
+            let batch = self.batch(first);
             self.transact(batch);
         }
+    }
+
+    /// The same as a task of a runtime that has nothing better to do.
+    pub async fn serve_within(mut self) {
+        while let Some(first) = self.commands.recv().await {
+            let batch = self.batch(first);
+            self.transact(batch);
+        }
+    }
+
+    /// With all that waits behind it.
+    fn batch(&mut self, first: Command) -> Vec<Command> {
+        let mut size = first.size;
+        let mut batch = vec![first];
+        while batch.len() < BATCH && size < BATCH_BYTES {
+            let Ok(command) = self.commands.try_recv() else { break };
+            size += command.size;
+            batch.push(command);
+        }
+        batch
     }
 
     fn transact(&mut self, batch: Vec<Command>) {
@@ -211,10 +226,10 @@ impl Writer {
             }
         }
         begun?;
-        self.faults.point(Point::BeforeCommit)?;
+        self.faults.point(Point::BeforeCommit, durability == Durability::Full)?;
         self.execute("COMMIT")?;
         // A crash here must not lose what is committed, and the answer was never given: both sides are safe.
-        self.faults.point(Point::BeforeAnswer)
+        self.faults.point(Point::BeforeAnswer, durability == Durability::Full)
     }
 
     fn execute(&self, sql: &str) -> Result<(), String> {
@@ -269,7 +284,7 @@ impl Writer {
         self.execute("BEGIN IMMEDIATE")?;
         let written = self
             .execute("UPDATE probe SET count = count + 1")
-            .and_then(|()| self.faults.point(Point::BeforeCommit))
+            .and_then(|()| self.faults.point(Point::BeforeCommit, true))
             .and_then(|()| self.execute("COMMIT"));
         if written.is_err() && !self.connection.is_autocommit() {
             self.execute("ROLLBACK")?;
