@@ -280,6 +280,7 @@ impl State {
             params.and_then(|params| params.get("target")).and_then(Value::as_str) == Some(&target)
         };
         let step = steps.into_iter().rev().filter(|step| step.state == StepState::Succeeded).find(|step| names_target(&step));
+        let unknown = step.is_none().then(|| "not known: the deploy was given up, and may have come through".to_owned());
         let at = step.as_ref().and_then(|step| step.finished_at).map(Moment);
         let outcome = step.and_then(|step| step.outcome);
         let line = last.line;
@@ -290,7 +291,7 @@ impl State {
             repository: line.as_ref().map(|line| line.repository.clone()),
             reference: line.as_ref().map(|line| line.reference.clone()),
             sha: line.map(|line| line.after),
-            summary: outcome.as_ref().map(|outcome| outcome.summary.clone()),
+            summary: outcome.as_ref().map(|outcome| outcome.summary.clone()).or(unknown),
             url: outcome.as_ref().and_then(|outcome| outcome.url.clone()),
             outputs: outcome.map(|outcome| Any(self.redaction.value(outcome.outputs))),
             at,

@@ -46,6 +46,8 @@ pub enum LedgerError {
         /// In what sense it is newer.
         note: String,
     },
+    /// Which of two commits is newer is not known here and can be asked about first: see [`record::Decision::may_ask`].
+    Unordered,
     /// What a person asked for cannot be done; the text says why.
     Refused(String),
     /// The store could not do it; nothing was written.
@@ -68,6 +70,7 @@ impl fmt::Display for LedgerError {
             Self::Impossible(why) => write!(formatter, "refused by the state diagram: {why}"),
             Self::Taken(by) => write!(formatter, "{by} has it"),
             Self::Stale { by, note } => write!(formatter, "{by} did something newer: {note}"),
+            Self::Unordered => formatter.write_str("which commit is newer is not known yet"),
             Self::Refused(why) => formatter.write_str(why),
             Self::Journal(error) => error.fmt(formatter),
         }

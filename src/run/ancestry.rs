@@ -42,18 +42,30 @@ pub(super) fn line(event: &Event) -> Option<Line> {
     }
 }
 
-/// Lets the journal know what it needs to order a run. What cannot be learnt is left to arrival.
-pub(super) async fn learn(shared: &Shared, line: &Line, groups: Vec<String>, exclusive: Option<String>) {
+/// Times that one decision is asked about: whoever comes up in between is the next to be compared with.
+pub(super) const ASKED: u32 = 4;
+
+/// Lets the journal know what it needs to order a run. False if something could not be learnt: that is left to arrival.
+pub(super) async fn learn(shared: &Shared, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> bool {
     let rivals = match shared.journal.rivals(line, groups, exclusive).await {
         Ok(rivals) => rivals,
-        Err(error) => return tracing::warn!(%error, "the order of runs cannot be looked up"),
+        Err(error) => {
+            tracing::warn!(%error, "the order of runs cannot be looked up");
+            return false;
+        }
     };
+    let mut all = rivals.len() <= RIVALS;
     for other in rivals.iter().take(RIVALS) {
-        let Some(order) = compare(shared, line, other).await else { continue };
+        let Some(order) = compare(shared, line, other).await else {
+            all = false;
+            continue;
+        };
         if let Err(error) = shared.journal.learn(line, other, order).await {
             tracing::warn!(%error, "what GitHub said of two commits cannot be kept");
+            all = false;
         }
     }
+    all
 }
 
 async fn compare(shared: &Shared, line: &Line, other: &Line) -> Option<Order> {

@@ -3,11 +3,12 @@
 //! The answers are kept with the delivery, so that a run reads what its rule was matched with. Without an answer nothing is decided: a rule
 //! must not start, or be refused, on a guess.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::Failure;
 use declic_actions::github::GitHub;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::event::Event;
 use crate::matching::Asks;
@@ -56,7 +57,7 @@ pub(super) async fn ask(github: &GitHub, event: &Event, asks: &Asks) -> Result<V
 async fn get(github: &GitHub, path: &str) -> Result<Option<Value>, String> {
     let mut waits = WAITS.iter();
     loop {
-        let failure = match github.get(path, Instant::now() + PATIENCE).await {
+        let failure = match github.get(path, (Instant::now() + PATIENCE).into_std()).await {
             Ok(answer) => {
                 return serde_json::from_slice(&answer.body)
                     .map(Some)

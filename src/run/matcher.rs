@@ -54,13 +54,9 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
         delivery.learned = None;
         decided(&shared, delivery, event).await
     };
-    if let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict) {
-        let groups = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
-        ancestry::learn(&shared, line, groups, None).await;
-    }
     let (level, name, line) = outcome(&decision);
     count(&shared, &decision);
-    match shared.journal.decide(held.lease.clone(), decision).await {
+    match write(&shared, &held, decision).await {
         Ok(runs) => {
             told.say_as(level, name, line);
             if shared.waiting.is_asked(&id)
@@ -77,6 +73,29 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
             }
             Matched::Nothing
         }
+    }
+}
+
+/// Writes the decision; one about commits as soon as their order to what is under way is known, or cannot be learnt.
+async fn write(shared: &Shared, held: &Held, mut decision: Decision) -> Result<Vec<String>, LedgerError> {
+    let groups = groups(&decision);
+    if let Some(line) = decision.line.clone().filter(|_| !groups.is_empty()) {
+        for _ in 0..ancestry::ASKED {
+            decision.may_ask = ancestry::learn(shared, &line, groups.clone(), None).await;
+            match shared.journal.decide(held.lease.clone(), decision.clone()).await {
+                Err(LedgerError::Unordered) => {}
+                written => return written,
+            }
+        }
+        decision.may_ask = false;
+    }
+    shared.journal.decide(held.lease.clone(), decision).await
+}
+
+fn groups(decision: &Decision) -> Vec<String> {
+    match &decision.verdict {
+        Verdict::Runs(runs) => runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -101,7 +120,7 @@ fn failed(why: String) -> Decision {
 }
 
 fn without_event(verdict: Verdict) -> Decision {
-    Decision { traces: json!([]), verdict, line: None, about: About::default(), learned: None }
+    Decision { traces: json!([]), verdict, line: None, may_ask: false, about: About::default(), learned: None }
 }
 
 /// Reads the event, gets what its repository brings, and holds it against all rules.
@@ -210,7 +229,7 @@ fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) ->
     traces.extend(brought.notes.iter().cloned());
     let traces = serde_json::to_value(traces).unwrap_or(Value::Null);
     let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
-    Decision { traces, verdict, line: ancestry::line(event), about: about::of(event), learned: None }
+    Decision { traces, verdict, line: ancestry::line(event), may_ask: false, about: about::of(event), learned: None }
 }
 
 fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {

@@ -47,7 +47,14 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
     let runs = journal
         .decide(
             lease,
-            Decision { traces, verdict: Verdict::Runs(vec![run]), line: None, about: Default::default(), learned: None },
+            Decision {
+                traces,
+                verdict: Verdict::Runs(vec![run]),
+                line: None,
+                may_ask: false,
+                about: Default::default(),
+                learned: None,
+            },
         )
         .await
         .unwrap();

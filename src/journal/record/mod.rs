@@ -319,7 +319,7 @@ pub struct About {
 pub struct LastDone {
     /// The name: an action's own, such as `cloud-run/…` of a service.
     pub name: String,
-    /// The run that did it.
+    /// The run that did it, or was given up (`dead`) when it may have.
     pub run: String,
     /// Our id of its delivery.
     pub delivery: String,

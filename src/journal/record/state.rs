@@ -243,9 +243,9 @@ impl AttemptState {
         }
     }
 
-    /// It counts against `retry.attempts`: a worker that went away is not the target's fault.
+    /// It counts against `retry.attempts`: a worker that went away is not the target's fault, and one that is still open has come to nothing yet.
     pub const fn counts(self) -> bool {
-        !matches!(self, Self::Interrupted)
+        !matches!(self, Self::Open | Self::Interrupted)
     }
 }
 

@@ -94,6 +94,9 @@ pub struct Decision {
     pub verdict: Verdict,
     /// What the delivery says about commits, if it is about one.
     pub line: Option<Line>,
+    /// Refused as [`crate::journal::LedgerError::Unordered`] if an open run of one of its groups came up whose order to it is not known and can
+    /// be asked about; otherwise arrival decides. Two pushes that are matched at the same moment would not know of each other.
+    pub may_ask: bool,
     /// What it is about, for listings.
     pub about: About,
     /// What its provider was asked: [`Delivery::learned`]. It replaces what was learned before.
@@ -149,6 +152,12 @@ pub enum Change {
         intent: Box<Intent>,
         /// What the step has to itself until it ends. If another run has it, the write is refused with `Taken`.
         exclusive: Option<String>,
+    },
+    /// The order to what was last done under a name must be known, or was asked for in vain; refused as
+    /// [`crate::journal::LedgerError::Unordered`] otherwise.
+    KnowsOrder {
+        /// The name.
+        exclusive: String,
     },
     /// The action keeps its progress.
     Saved {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use declic_actions::action::Why;
+
 use super::identity;
 use super::locks;
 use super::order::{self, Found};
@@ -132,6 +134,15 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
         locks::all(session, runs.iter().flat_map(locks::of_run))?;
     }
     let (delivery, state) = held(session, lease)?;
+    // Before anything is written: a refusal afterwards would take the whole transaction with it.
+    if decision.may_ask
+        && let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict)
+    {
+        let groups: Vec<String> = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
+        if !order::rivals(session.connection, line, &groups, None)?.is_empty() {
+            return Err(LedgerError::Unordered.into());
+        }
+    }
     session.connection.execute(
         "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
         params![delivery, serde_json::to_string(&decision.traces)?],
@@ -320,7 +331,7 @@ fn cover(session: &Session<'_>, group: &Group, run: i64, delivery: i64) -> Resul
     Ok(RunState::Queued)
 }
 
-/// Ends a queued run that another one covers.
+/// Ends a queued run that another one covers, and the step that was to be made again if it had been taken up once more.
 fn superseded(session: &Session<'_>, run: i64, delivery: i64, by: i64, note: Option<String>) -> Result<(), Fault> {
     locks::delivery(session, delivery)?;
     let ended = session.connection.execute(
@@ -329,7 +340,15 @@ fn superseded(session: &Session<'_>, run: i64, delivery: i64, by: i64, note: Opt
         params![run, RunState::Queued.to(RunState::Superseded)?.word(), by, note, session.now.0],
     )?;
     // Where others write, too, a person may have ended it meanwhile.
-    if ended == 0 { Ok(()) } else { settle(session, delivery) }
+    if ended == 0 {
+        return Ok(());
+    }
+    let why = Why::new("superseded", "something newer came before it was made again");
+    session.connection.execute(
+        "UPDATE steps SET state = ?2, why = ?3, finished_at = ?4 WHERE run = ?1 AND state = 'waiting'",
+        params![run, StepState::Skipped.word(), serde_json::to_string(&why)?, session.now.0],
+    )?;
+    settle(session, delivery)
 }
 
 /// Gives a delivery its final state once the last of its runs is over.

@@ -7,6 +7,7 @@ use super::deliveries::settle;
 use super::exclusive;
 use super::identity;
 use super::locks;
+use super::order;
 use super::rows::word;
 use super::store::{Database, Fault, Session};
 use super::streaks;
@@ -38,6 +39,7 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
             Change::Began { place, label, intent, exclusive } => {
                 held.began(*place, label, &serde_json::to_string(intent)?, exclusive.as_deref())?;
             }
+            Change::KnowsOrder { exclusive } => held.knows_order(exclusive)?,
             Change::Saved { place, saved } => held.saved(*place, saved)?,
             Change::Retrying { place, state, why } => {
                 held.step_to(*place, StepState::Waiting)?;
@@ -131,6 +133,12 @@ impl Held<'_> {
         self.got_on()
     }
 
+    fn knows_order(&self, name: &str) -> Result<(), Fault> {
+        let Some(line) = order::line(self.session.connection, self.delivery)? else { return Ok(()) };
+        let open = order::rivals(self.session.connection, &line, &[], Some(name))?;
+        if open.is_empty() { Ok(()) } else { Err(LedgerError::Unordered.into()) }
+    }
+
     fn ended(&self, place: Place, label: &StepLabel, end: &StepEnd) -> Result<(), Fault> {
         let (to, attempt, outcome, why) = match end {
             StepEnd::Succeeded { outcome, found } => {
@@ -165,9 +173,20 @@ impl Held<'_> {
             self.end_attempt(place, attempt, why)?;
         }
         if let Some(name) = exclusive {
-            exclusive::give_back(self.session, &name, self.run, self.delivery, to == StepState::Succeeded)?;
+            let done = to == StepState::Succeeded || (to == StepState::Failed && self.is_undecided(place)?);
+            exclusive::give_back(self.session, &name, self.run, self.delivery, done)?;
         }
         self.got_on()
+    }
+
+    /// The step was given up: what its last attempt came to is not known, so it counts as done when it comes to what may follow.
+    fn is_undecided(&self, place: Place) -> Result<bool, Fault> {
+        let last = self.session.connection.optional(
+            "SELECT state FROM attempts WHERE run = ?1 AND step_round = ?2 AND phase = ?3 AND step = ?4 ORDER BY number DESC LIMIT 1",
+            params![self.run, place.round, place.phase.word(), place.index],
+            |row| word(row, 0, AttemptState::of_word),
+        )?;
+        Ok(matches!(last, Some(AttemptState::Retry | AttemptState::Interrupted)))
     }
 
     /// The open attempt goes as if it had not been: somebody who waits for a day would leave thousands of them.

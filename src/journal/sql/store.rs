@@ -171,6 +171,7 @@ impl From<LedgerError> for JournalError {
             | LedgerError::Impossible(_)
             | LedgerError::Taken(_)
             | LedgerError::Stale { .. }
+            | LedgerError::Unordered
             | LedgerError::Refused(_) => Self::Down(error.to_string()),
         }
     }

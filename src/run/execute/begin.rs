@@ -29,13 +29,10 @@ impl Execution {
         intent: &Intent,
     ) -> Result<Option<Turn>, LedgerError> {
         let exclusive = action.exclusive(&intent.call);
-        if let (Some(name), Some(line)) = (&exclusive, ancestry::line(&self.event)) {
-            ancestry::learn(&self.shared, &line, Vec::new(), Some(name.clone())).await;
-        }
         let mut changes: Vec<Change> = self.record(place).and_then(interrupted).into_iter().collect();
         let intent = Box::new(intent.clone());
         changes.push(Change::Began { place, label: label(step), intent, exclusive: exclusive.clone() });
-        match (self.write(changes).await, exclusive) {
+        match (self.write_in_order(changes, exclusive.as_deref()).await, exclusive) {
             (Ok(()), _) => Ok(None),
             (Err(LedgerError::Taken(by)), Some(exclusive)) => {
                 self.told.clone().step(shown(&label(step), place)).say("waiting", format!("{by} is at {exclusive}"));
@@ -54,6 +51,23 @@ impl Execution {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Writes what begins; where a deploy comes after another one as soon as their order is known, or cannot be learnt.
+    async fn write_in_order(&mut self, changes: Vec<Change>, exclusive: Option<&str>) -> Result<(), LedgerError> {
+        if let (Some(name), Some(line)) = (exclusive, ancestry::line(&self.event)) {
+            for _ in 0..ancestry::ASKED {
+                if !ancestry::learn(&self.shared, &line, Vec::new(), Some(name.to_owned())).await {
+                    break;
+                }
+                let order = [Change::KnowsOrder { exclusive: name.to_owned() }];
+                match self.write(order.into_iter().chain(changes.clone()).collect()).await {
+                    Err(LedgerError::Unordered) => {}
+                    written => return written,
+                }
+            }
+        }
+        self.write(changes).await
     }
 
     /// Tells a running step as soon as its run is no longer wanted. Never done by itself.

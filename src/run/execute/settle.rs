@@ -43,7 +43,9 @@ impl Execution {
                 if self.stop && place.phase == Phase::Steps && self.is_plain(step) =>
             {
                 let why = Why::new(STOPPED, format!("no further attempt, its run is no longer wanted: {}", why.message));
-                return self.end(place, step, StepEnd::Skipped { why }).await;
+                // What came of it is not decided: should the run be wanted after all, it is the same call.
+                let last = Change::Retrying { place, state: AttemptState::Retry, why: why.clone() };
+                return self.end_after(vec![last], place, step, StepEnd::Skipped { why }).await;
             }
             Failure::NotYet { after, why } => return self.park(place, step, after, why).await,
             Failure::Retry { after, why } => (after, why),

@@ -46,6 +46,23 @@ async fn draining_ends_in_time_and_gives_back_what_does_not() {
 }
 
 #[tokio::test]
+async fn a_step_that_was_stopped_before_its_outcome_was_known_is_looked_up_when_its_run_is_wanted_again() {
+    let slow = Step { timeout: Duration::from_millis(900), ..retrying("a", 3) };
+    let world = World::new(vec![rule("deploy", vec![slow])]).await;
+    world.action.script("a", [Act::EffectButHangs]);
+    let engine = world.start();
+    let id = world.deliver(&engine, "d1", json!({})).await;
+    world.until("the effect is made", |record| record.effects.len() == 1).await;
+    let run = world.only_run(&id).await.0.id;
+    world.journal.cancel(&run).await.expect("it can be cancelled");
+    assert_eq!(world.ended(&id).await.0.state, RunState::Cancelled);
+    world.journal.retry(&run).await.expect("it can be retried");
+    engine.wake();
+    let (run, steps) = world.ended(&id).await;
+    assert_eq!((run.state, world.action.made("a")), (RunState::Succeeded, 1), "{:?}", steps[0].attempts);
+}
+
+#[tokio::test]
 async fn a_step_that_outlives_the_drain_is_given_back_within_ten_seconds() {
     let slow = Step { timeout: Duration::from_secs(60), ..step("a") };
     let world = World::new(vec![rule("deploy", vec![slow])]).await;

@@ -193,7 +193,14 @@ fn delivery(id: &str) -> NewDelivery {
 }
 
 fn decision(verdict: Verdict) -> Decision {
-    Decision { traces: json!([{"rule": "deploy"}]), verdict, line: None, about: Default::default(), learned: None }
+    Decision {
+        traces: json!([{"rule": "deploy"}]),
+        verdict,
+        line: None,
+        may_ask: false,
+        about: Default::default(),
+        learned: None,
+    }
 }
 
 fn run(rule: &str) -> NewRun {

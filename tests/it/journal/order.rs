@@ -157,3 +157,38 @@ async fn a_noisy_repository_does_not_starve_the_others(kind: Kind) {
     let repositories: Vec<&str> = claimed.runs.iter().map(|claimed| claimed.delivery.content.delivery_id.as_str()).collect();
     assert_eq!(repositories, ["d1", "d2"]);
 }
+
+#[tokio::test]
+async fn a_decision_that_may_ask_is_refused_while_the_order_to_what_came_up_is_not_known() {
+    let store = Store::sqlite();
+    let (first, second) = (line("a", "b", false), line("x", "y", false));
+    store.pushed("d1", &first, GroupMode::QueueLatest).await;
+    store.append("d2").await;
+    let waiting = store.only_deliveries().await;
+    let runs = Verdict::Runs(vec![grouped("deploy", GroupMode::QueueLatest)]);
+    let asking = Decision { line: Some(second.clone()), may_ask: true, ..decision(runs) };
+    let refused = store.journal.decide(waiting.lease.clone(), asking.clone()).await;
+    assert_eq!(refused, Err(LedgerError::Unordered), "two pushes matched at the same moment do not know of each other");
+    store.journal.learn(&second, &first, Order::Older).await.unwrap();
+    let runs = store.journal.decide(waiting.lease, asking).await.expect("decided now");
+    assert_eq!(store.run_state(&runs[0]).await, RunState::Superseded, "though it came later");
+}
+
+#[tokio::test]
+async fn nothing_older_follows_a_deploy_that_was_given_up_and_may_have_come_through() {
+    for (state, follows) in [(AttemptState::Retry, false), (AttemptState::Failed, true)] {
+        let store = Store::sqlite();
+        store.pushed("d2", &line("b", "c", false), GroupMode::QueueAll).await;
+        let claimed = store.one_run("w").await.lease;
+        store.journal.write(claimed.clone(), vec![on_target()]).await.expect("it begins");
+        let mut changes = vec![failed(0), finished(RunState::Failed)];
+        if state == AttemptState::Retry {
+            let why = Why::new("unavailable", "503");
+            changes.insert(0, Change::Retrying { place: place(0), state, why });
+        }
+        store.journal.write(claimed, changes).await.expect("it ends");
+        store.pushed("d1", &line("a", "b", false), GroupMode::QueueAll).await;
+        let begun = store.journal.write(store.one_run("w").await.lease, vec![on_target()]).await;
+        assert_eq!(begun.is_ok(), follows, "{state:?}: {begun:?}");
+    }
+}
