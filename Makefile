@@ -46,6 +46,11 @@ crash: ## Kill the real process N times and count effects (make crash N=1000)
 soak: ## Full load and a slow disk for MINUTES (10): memory stays flat
 	DECLIC_SOAK_SECONDS=$$(( $(MINUTES) * 60 )) $(CARGO) test --test it memory_stays_flat -- --nocapture
 
+.PHONY: sim
+sim: ## Simulate engine and journal over N schedules of accidents (make sim N=100000), or play one of them again (make sim SEED=7)
+	DECLIC_SIM_SCHEDULES=$(if $(filter file,$(origin N)),20000,$(N)) $(if $(filter file,$(origin SEED)),,DECLIC_SIM_SEED=$(SEED)) \
+	  $(CARGO) test --test it simulation::thousands -- --nocapture
+
 fuzz: ## Fuzz the rule language and unproved requests, FUZZ_SECONDS (120) for each of seven targets; needs cargo-fuzz (cargo install cargo-fuzz)
 	@cd fuzz && for target in yaml expression glob template signature token form; do \
 	  mkdir -p "$(FUZZ_FOUND)/$$target" && RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target "$(FUZZ_FOUND)/$$target" corpus/$$target -- \

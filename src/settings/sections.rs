@@ -26,7 +26,7 @@ pub(super) const fn field(name: &'static str, shape: &'static str, summary: &'st
 pub const LIMIT: Field = field(
     "limit",
     "{ at-once: int?, per-minute: int?, failures: int?, pause: duration? }?",
-    "How much it is asked for: steps at once (half of `workers` if not given), attempts in any minute, and after how many failures in a row (5; 0 is \
+    "How much each process asks of it: steps at once (half of `workers` if not given), attempts in any minute, and after how many failures in a row (5; 0 is \
      never) it is left alone for how long (30s, doubled up to 5m while it still fails). Runs that need it wait, and no attempt is counted",
 );
 

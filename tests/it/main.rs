@@ -53,6 +53,7 @@ mod serve;
 mod served_examples;
 mod settings;
 mod shipped;
+mod simulation;
 mod sns;
 mod stand_ins;
 mod store_care;

@@ -111,6 +111,29 @@ fn pure_places_do_not_touch_the_world() {
     report(&faults);
 }
 
+/// The simulation holds the runtime's clock and nothing else: whatever else the engine asked for time, or for chance, would differ from one play
+/// of a schedule to the next.
+#[test]
+fn the_engine_has_no_clock_and_no_chance_of_its_own() {
+    let mut faults = Vec::new();
+    for (name, text) in sources(&["src/run", "src/dispatch", "src/journal/sqlite"]) {
+        if is_test(&name) || name == "src/run/gate/state.rs" {
+            continue;
+        }
+        let text = shipped(&text);
+        if text.contains("Instant") && !text.contains("use tokio::time::Instant;") {
+            faults.push(format!("{name}: use tokio::time::Instant"));
+        }
+        for select in text.split("tokio::select! {").skip(1) {
+            let first = select.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with("//"));
+            if first != Some("biased;") {
+                faults.push(format!("{name}: a select without `biased;` chooses by a chance that no seed holds"));
+            }
+        }
+    }
+    report(&faults);
+}
+
 #[test]
 fn what_ships_holds_nothing_unfinished() {
     let mut faults = Vec::new();
