@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::shared::Shared;
 use crate::event::Event;
+use crate::journal::JournalError;
 use crate::journal::record::{Line, Order};
 
 /// How long an answer is waited for; without one, arrival decides and the run says so.
@@ -45,27 +46,23 @@ pub(super) fn line(event: &Event) -> Option<Line> {
 /// Times that one decision is asked about: whoever comes up in between is the next to be compared with.
 pub(super) const ASKED: u32 = 4;
 
-/// Lets the journal know what it needs to order a run. False if something could not be learnt: that is left to arrival.
-pub(super) async fn learn(shared: &Shared, line: &Line, groups: Vec<String>, exclusive: Option<String>) -> bool {
-    let rivals = match shared.journal.rivals(line, groups, exclusive).await {
-        Ok(rivals) => rivals,
-        Err(error) => {
-            tracing::warn!(%error, "the order of runs cannot be looked up");
-            return false;
-        }
-    };
+/// Lets the journal know what it needs to order a run. False if GitHub could not tell all of it: that is left to arrival. A store that fails
+/// is no reason to go by arrival: the order would be wrong for ever.
+pub(super) async fn learn(
+    shared: &Shared,
+    line: &Line,
+    groups: Vec<String>,
+    exclusive: Option<String>,
+) -> Result<bool, JournalError> {
+    let rivals = shared.journal.rivals(line, groups, exclusive).await?;
     let mut all = rivals.len() <= RIVALS;
     for other in rivals.iter().take(RIVALS) {
-        let Some(order) = compare(shared, line, other).await else {
-            all = false;
-            continue;
-        };
-        if let Err(error) = shared.journal.learn(line, other, order).await {
-            tracing::warn!(%error, "what GitHub said of two commits cannot be kept");
-            all = false;
+        match compare(shared, line, other).await {
+            Some(order) => shared.journal.learn(line, other, order).await?,
+            None => all = false,
         }
     }
-    all
+    Ok(all)
 }
 
 async fn compare(shared: &Shared, line: &Line, other: &Line) -> Option<Order> {

@@ -81,7 +81,7 @@ async fn write(shared: &Shared, held: &Held, mut decision: Decision) -> Result<V
     let groups = groups(&decision);
     if let Some(line) = decision.line.clone().filter(|_| !groups.is_empty()) {
         for _ in 0..ancestry::ASKED {
-            decision.may_ask = ancestry::learn(shared, &line, groups.clone(), None).await;
+            decision.may_ask = ancestry::learn(shared, &line, groups.clone(), None).await?;
             match shared.journal.decide(held.lease.clone(), decision.clone()).await {
                 Err(LedgerError::Unordered) => {}
                 written => return written,

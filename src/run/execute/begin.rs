@@ -57,7 +57,7 @@ impl Execution {
     async fn write_in_order(&mut self, changes: Vec<Change>, exclusive: Option<&str>) -> Result<(), LedgerError> {
         if let (Some(name), Some(line)) = (exclusive, ancestry::line(&self.event)) {
             for _ in 0..ancestry::ASKED {
-                if !ancestry::learn(&self.shared, &line, Vec::new(), Some(name.to_owned())).await {
+                if !ancestry::learn(&self.shared, &line, Vec::new(), Some(name.to_owned())).await? {
                     break;
                 }
                 let order = [Change::KnowsOrder { exclusive: name.to_owned() }];

@@ -95,7 +95,8 @@ pub async fn judge(
         let (run, steps) = store.run(&run.id).await.map_err(failed)?.ok_or_else(|| format!("{} is gone", run.id))?;
         let own: Vec<&Effect> = effects.iter().filter(|effect| effect.run == run.id).collect();
         tally.repeated += each_step_is_done_once(&run, &steps, &own)?;
-        targets_are_left_in_peace(&steps, &outside.state().hasty)?;
+        let hasty = targets_are_left_in_peace(&steps, &outside.state().hasty);
+        hasty.map_err(|fault| format!("{fault}\n{}", story(&run, &steps, &own)))?;
     }
     if strict {
         latest_wins(&effects, &all, &kept, sent, by_hand)?;
@@ -171,9 +172,11 @@ fn each_step_is_done_once(run: &RunRecord, steps: &[StepRecord], effects: &[&Eff
     Ok(repeated)
 }
 
-/// Where a target asked for time, it got it. A worker that died, or did not reach the store, took the wish with it.
+/// Where a target asked for time, it got it. A worker that died, or did not reach the store, took the wish with it, and whoever redelivers
+/// what was given up asks for it at once.
 fn targets_are_left_in_peace(steps: &[StepRecord], hasty: &[String]) -> Result<(), String> {
-    let knows = |step: &&StepRecord| step.attempts.iter().all(|attempt| attempt.state != AttemptState::Interrupted);
+    let knows =
+        |step: &&StepRecord| step.attempts.iter().all(|attempt| attempt.state != AttemptState::Interrupted && attempt.round == 0);
     let keys = steps.iter().filter(knows).filter_map(|step| Some(&step.intent.as_ref()?.call.key));
     match keys.into_iter().find(|key| hasty.contains(key)) {
         Some(key) => Err(format!("{key} was tried again before the time its target had asked for")),
