@@ -91,7 +91,7 @@ impl Index {
     }
 
     /// Every rule that could start, in order, with those of its triggers that hear the event.
-    fn heard<'s>(&'s self, event: &Event, mut each: impl FnMut(&'s Arc<Rule>, &[&'s Trigger])) {
+    pub(super) fn heard<'s>(&'s self, event: &Event, mut each: impl FnMut(&'s Arc<Rule>, &[&'s Trigger])) {
         let mut rest = self.candidates(event).into_iter().peekable();
         while let Some((rule_number, trigger_number)) = rest.next() {
             let mut triggers = vec![trigger_number];

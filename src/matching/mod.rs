@@ -4,6 +4,7 @@ mod allow;
 mod arguments;
 mod asks;
 mod filter;
+mod help;
 mod index;
 mod look;
 
@@ -17,6 +18,7 @@ use crate::rules::model::Rule;
 
 pub(crate) use allow::EVERY_GROUP;
 pub use asks::Asks;
+pub use help::Misused;
 pub use index::Index;
 pub use look::environment;
 

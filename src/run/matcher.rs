@@ -11,7 +11,7 @@ use super::about;
 use super::leases::Held;
 use super::reply;
 use super::shared::Shared;
-use super::{ancestry, approval, asking, reviewing, slack_groups};
+use super::{ancestry, approval, asking, heeding, reviewing, slack_groups};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
@@ -160,6 +160,7 @@ async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box
         event
     };
     let decision = guarded(|| by_rules(shared, &index, &brought, &event)).unwrap_or_else(|| failed(BROKE_OFF.to_owned()));
+    heeding::heed(shared, &delivery, &event, &decision, indices()).await;
     Decision { learned: delivery.learned, ..decision }
 }
 

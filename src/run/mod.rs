@@ -6,11 +6,13 @@
 mod about;
 mod ancestry;
 pub mod approval;
+mod aside;
 mod asking;
 mod attempt;
 mod execute;
 mod fresh;
 pub mod gate;
+mod heeding;
 mod hurry;
 mod key;
 mod leases;

@@ -1,15 +1,13 @@
 //! The check run on a pull request that changes a repository's rules. It is made before the delivery is decided: once more after a crash finds
 //! the same check run and writes the same into it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use declic_actions::action::{Call, Context, Failure, Origin, Progress, Stop};
-use declic_actions::http::traced;
-use serde_json::{Value, json};
+use declic_actions::action::{Call, Origin};
+use serde_json::json;
 
+use super::aside::act;
 use super::shared::Shared;
 use crate::backtest::{Change, Recorded, compare};
 use crate::event::Event;
@@ -21,8 +19,6 @@ use crate::rules::model::RuleSet;
 
 /// How long reading and writing take together, at most: the delivery waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Waits before the second and the third time.
-const WAITS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(3)];
 /// Deliveries of the repository that the rules are held against, the newest.
 const RECORDED: usize = 50;
 /// Its name among the checks of the commit.
@@ -78,51 +74,8 @@ async fn check(
     };
     let params = params.as_object().cloned().unwrap_or_default();
     let call = Call { key: "declic-rules".to_owned(), params, target: None, connection: None, origin };
-    make(shared, call, deadline).await.map_err(|failure| failure.why().message.clone())?;
+    act(shared, "github/check-run", call, deadline).await.map_err(|failure| failure.why().message.clone())?;
     Ok(format!("{conclusion}: {title}"))
-}
-
-/// As a step does it.
-async fn make(shared: &Arc<Shared>, call: Call, deadline: Instant) -> Result<(), Failure> {
-    let Some(action) = shared.action("github/check-run") else { return Ok(()) };
-    let trace = call.origin.trace.clone();
-    let intent = action.prepare(call).map_err(|why| Failure::Final { why: why.into() })?;
-    let (secrets, stop) = (BTreeMap::new(), Stop::never());
-    let mut waits = WAITS.iter();
-    loop {
-        let context = Context {
-            clients: &shared.clients,
-            deadline,
-            attempt: 1,
-            is_last: false,
-            saved: None,
-            progress: &Unsaved,
-            secrets: &secrets,
-            stop: &stop,
-            waited: Duration::ZERO,
-            answer: None,
-            streak: None,
-        };
-        let failure = match traced(trace.as_deref(), action.run(&context, &intent)).await {
-            Ok(_) => return Ok(()),
-            Err(failure) => failure,
-        };
-        let again = matches!(failure, Failure::Retry { .. });
-        let Some(wait) = waits.next().filter(|wait| again && Instant::now() + **wait < deadline) else { return Err(failure) };
-        tokio::time::sleep(*wait).await;
-    }
-}
-
-/// A check run that is written once more begins anew.
-struct Unsaved;
-
-#[async_trait]
-impl Progress for Unsaved {
-    fn stage(&self, _name: &'static str, _line: &str) {}
-
-    async fn save(&self, _saved: Value) -> Result<(), Failure> {
-        Ok(())
-    }
 }
 
 /// What the rules would have done otherwise with the last deliveries of the repository. Names and numbers only: what was in them may be for others.

@@ -129,3 +129,32 @@ async fn who_may_not_write_is_denied_and_an_edited_comment_is_no_command() {
     }
     assert_eq!(scene.asked(""), asked, "nothing is asked for what starts nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_that_do_not_fit_are_answered_with_how_the_command_is_written() {
+    let scene = scene().await;
+    scene.world.github.permit(REPOSITORY, "mona", "write");
+    let answers = || {
+        let comments = scene.world.github.issue_comments(REPOSITORY, PULL);
+        let bodies = comments.iter().filter_map(|comment| comment["body"].as_str().map(str::to_owned));
+        bodies.filter(|body| body.contains("is written")).collect::<Vec<_>>()
+    };
+    let id = scene.comment("mona", "/mark `fast` @everybody");
+    let body = "/mark `fast` @everybody";
+    assert_eq!(rules_of(&scene.commanded("c-1", &comment("created", id, "mona", body)).await), [""; 0]);
+    let said = answers();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("It is written `/mark [name: quick|plain = plain]`"), "{said:?}");
+    assert!(said[0].contains("`\"@everybody\" is one word too many`"), "{said:?}");
+    // Delivered once more, by another id: the answer is there already. Strangers are not answered at all.
+    scene.commanded("c-2", &comment("created", id, "mona", body)).await;
+    let other = scene.comment("mallory", body);
+    scene.commanded("c-3", &comment("created", other, "mallory", body)).await;
+    assert_eq!(answers().len(), 1);
+    assert_eq!(scene.world.github.ledger.effects_of("reaction.created"), [""; 0]);
+
+    // One that is taken up is seen to be: its comment gets a reaction at once.
+    let id = scene.comment("mona", "/mark quick");
+    assert_eq!(rules_of(&scene.commanded("c-4", &comment("created", id, "mona", "/mark quick")).await), ["mark"]);
+    scene.until("a reaction", || scene.world.github.ledger.effects_of("reaction.created") == ["eyes"]);
+}
