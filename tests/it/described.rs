@@ -93,6 +93,39 @@ fn a_config_in_other_words_describes_a_provider_too() {
 }
 
 #[test]
+fn lists_times_and_keys_are_read_however_they_are_nested() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = format!("t={NOW},v1={}", hex::encode(sha256(&format!("{NOW}.{BODY}"))));
+    let names = json!({ "event_type": { "from": "body", "path": "type" }, "delivery_id": { "json": "/id" } });
+    let with_names = |config: Value| {
+        let mut config = config;
+        config.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
+        config
+    };
+    for config in [
+        json!({ "header": { "name": "X-Acme-Sig", "format": "list", "signature": "v1", "timestamp": "t" }, "signed": "{timestamp}.{body}" }),
+        json!({ "header": "X-Acme-Sig", "key_value": { "signature": "v1", "timestamp": "t" }, "signed": ["timestamp", ".", "body"] }),
+        json!({ "header": "X-Acme-Sig", "format": "t={timestamp},v1={signature}", "signed": "timestamp + '.' + body" }),
+        json!({ "template": { "header": "X-Acme-Sig", "signature": { "key": "v1" }, "timestamp": { "key": "t" },
+            "signed": [{ "part": "timestamp" }, { "const": "." }, { "part": "body" }] } }),
+    ] {
+        holds(folder.path(), &case("acme", &with_names(config), &json!({ "X-Acme-Sig": list })));
+    }
+    let date = "2025-10-09T08:53:20Z";
+    let dated = json!({ "X-Acme-Sig": hex::encode(sha256(&format!("{date}:{BODY}"))), "X-Acme-Time": date });
+    let config = json!({ "header": "X-Acme-Sig", "signed": ["header:X-Acme-Time", "body"], "join": ":",
+        "timestamp": { "in": "header", "name": "X-Acme-Time", "unit": "iso8601", "tolerance": 60 } });
+    holds(folder.path(), &case("acme", &with_names(config), &dated));
+    let mut prefixed = case(
+        "acme",
+        &with_names(json!({ "header": "X-Acme-Sig", "key": "base64", "secret_prefix": "whsec_" })),
+        &json!({ "X-Acme-Sig": hex::encode(sha256(BODY)) }),
+    );
+    prefixed["secret"] = format!("whsec_{}", STANDARD.encode(SECRET)).into();
+    holds(folder.path(), &prefixed);
+}
+
+#[test]
 fn settings_beside_the_vectors_describe_their_providers() {
     let folder = tempfile::tempdir().unwrap();
     let settings = "version: 1

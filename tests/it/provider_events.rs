@@ -180,7 +180,7 @@ async fn a_rule_reads_what_each_provider_sends() {
         let source = sources[&name].as_ref();
         let kind = if name == "cloudevents" { "application/cloudevents+json" } else { "application/json" };
         let body = case.body.to_string();
-        assert_eq!(sent(&service, source, case.event, kind, body.as_bytes(), &[]).await, [name.clone()], "{body}");
+        assert_eq!(sent(&service, source, case.event, kind, body.as_bytes(), &[]).await, std::slice::from_ref(&name), "{body}");
         let mut other = case.body.clone();
         *other.pointer_mut(case.otherwise.0).unwrap() = case.otherwise.1.clone();
         // Another delivery, not a repetition.
