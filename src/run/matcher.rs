@@ -27,7 +27,7 @@ use crate::rules::template::Template;
 use crate::sources;
 
 /// A delivery whose matching brought its worker down so often is given up.
-const MOST_CLAIMS: u32 = 5;
+const MOST_CLAIMS: u32 = 10;
 
 /// Bodies from this size on are decoded on a thread that may take its time.
 const LARGE: usize = 256 << 10;
