@@ -1,5 +1,7 @@
 //! Puts the parts together: settings in, a running service out.
 
+mod calls;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::access::door::Door;
 use crate::access::visibility::Visibility;
 use crate::api::{self, State};
 use crate::clock::Timestamp;
+use crate::dispatch::queue::Queue;
 use crate::journal::Journal;
 use crate::journal::crash::Faults;
 use crate::receive::{self, Front, Limits, Outward, Parts, Readiness, Reveal};
@@ -75,8 +78,10 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         ..Around::default()
     };
     let sources = build_sources(&settings, &around)?;
+    let trust = Arc::clone(&around.trust);
     let outward = Outward::new(clients.http.clone(), Arc::clone(&around.trust), reveal(&settings));
     let outward = Arc::new(outward.with_sns_at(settings.sns_url.clone()));
+    let queue = settings.dispatch.clone().map(|queue| Arc::new(Queue::new(clients.google.clone(), queue)));
     let (rules, files) = Rules::load(folder, settings.rules.clone(), settings.offer.clone(), Arc::clone(&metrics))?;
     let faults = Faults::planned(settings.crash_at, settings.disk_slower);
     let journal = settings.store.place.serve(faults).await?;
@@ -105,6 +110,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             keep: Some(settings.store.keep),
             max_size: settings.store.max_size,
             dry_run: settings.dry_run,
+            on_call: settings.dispatch.is_some(),
             lease: settings.lease.unwrap_or(Policy::default().lease),
             ..Policy::default()
         },
@@ -152,8 +158,11 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         watched: settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect(),
         visibility,
         wake: {
-            let dispatch = engine.dispatch();
-            Arc::new(move || dispatch.wake())
+            let (dispatch, queue) = (engine.dispatch(), queue.clone());
+            Arc::new(move || {
+                dispatch.wake();
+                queue.as_ref().inspect(|queue| calls::by_hand(queue));
+            })
         },
         stop,
     });
@@ -171,7 +180,10 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
             Arc::new(move || readiness(&rules, &gates, store_works.load(Ordering::Relaxed) && journal.works()))
         },
         wake,
-        fresh: Some(engine.fresh()),
+        handed: queue.clone().map(calls::handed),
+        called: settings.dispatch.as_ref().zip(queue).map(|(told, queue)| calls::called(told, queue, engine.on_call(), trust)),
+        // What is in memory only is forgotten when the process stands still.
+        fresh: settings.dispatch.is_none().then(|| engine.fresh()),
         replies: {
             let desk = engine.desk();
             Some(Arc::new(move |source: String, delivery: String, until: Instant| {

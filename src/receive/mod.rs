@@ -14,6 +14,8 @@ use poem::{Endpoint, Request, Response};
 use serde_json::Value;
 use tracing::Instrument;
 
+use dispatch::Called;
+
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::inbound::Inbound;
@@ -28,6 +30,7 @@ use crate::verify::{Refusal, Verified};
 
 mod answer;
 mod body;
+pub mod dispatch;
 mod framing;
 mod outward;
 mod recent;
@@ -87,6 +90,9 @@ pub struct Readiness {
 /// Source and id of a delivery, and until when its sender is to be answered.
 pub type Replies = Arc<dyn Fn(String, String, Instant) -> BoxFuture<'static, Said> + Send + Sync>;
 
+/// Tells of a delivery, by its id.
+pub type Handed = Arc<dyn Fn(String) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// What the front door is made of.
 pub struct Parts {
     /// The entry points.
@@ -99,6 +105,11 @@ pub struct Parts {
     pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// Called with the id of every delivery that is to be claimed, after it is on disk. Must not block.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// Done with the id of every delivery that is to be claimed, after it is on disk and before it is answered: where nothing is done between
+    /// requests, whoever wakes must be told now.
+    pub handed: Option<Handed>,
+    /// `/internal/dispatch`, if a queue calls.
+    pub called: Option<Called>,
     /// Where deliveries that nobody waits for are matched straight from memory; without it the worker claims them.
     pub fresh: Option<Fresh>,
     /// Asked what the rules say to a delivery whose sender waits, after it is on disk; answers when the time is up at the latest. Without
@@ -180,6 +191,10 @@ impl Front {
                 Err(refusal) => self.refuse(source.name(), &refusal),
             };
         }
+        if let (dispatch::PATH, Some(called)) = (request.uri().path(), &self.parts.called) {
+            let answered = self.called(called, request).await;
+            return answered.unwrap_or_else(|refusal| self.refuse("dispatch", &refusal));
+        }
         let read = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/livez" | "/readyz" | "/metrics" if !read => answer::method_not_allowed("GET, HEAD"),
@@ -191,6 +206,16 @@ impl Front {
                 None => answer::not_found(),
             },
         }
+    }
+
+    async fn called(&self, called: &Called, request: Request) -> Result<Response, Refusal> {
+        let began = Instant::now();
+        let method = request.method().clone();
+        let inbound = self.read(dispatch::LARGEST, request).await?;
+        if let (Some(want), Some(outward)) = (called.scheme.wants(&inbound), &self.parts.outward) {
+            outward.fetch(want).await;
+        }
+        called.answer(&method, &inbound, began).await
     }
 
     /// The source at a path, or the one whose secret may be the path's last segment.
@@ -286,6 +311,9 @@ impl Front {
             let appended = self.parts.journal.append(delivery).await?;
             if let Appended::New { id } | Appended::Revived { id } = &appended {
                 (self.parts.wake)(id);
+                if let Some(handed) = &self.parts.handed {
+                    handed(id.clone()).await;
+                }
             }
             return Ok(appended);
         };

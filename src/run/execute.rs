@@ -60,6 +60,8 @@ pub(super) struct Execution {
     /// How often what it tells has happened.
     streak: Option<Streak>,
     told: Told,
+    /// Given back after one step, which ends by then: further ones are another call's.
+    until: Option<Instant>,
 }
 
 /// What one step came to.
@@ -72,10 +74,25 @@ enum Turn {
 
 /// Works on a run as far as it goes. An error of the store leaves it to its lease: it comes again.
 pub(super) async fn execute(shared: Arc<Shared>, claimed: ClaimedRun, held: Held, draining: watch::Receiver<bool>) {
+    work(shared, claimed, held, draining, None).await;
+}
+
+/// The same for one step, which is broken off at that moment, and after which the run is given back.
+pub(super) async fn one_step(
+    shared: Arc<Shared>,
+    claimed: ClaimedRun,
+    held: Held,
+    draining: watch::Receiver<bool>,
+    until: Instant,
+) {
+    work(shared, claimed, held, draining, Some(until)).await;
+}
+
+async fn work(shared: Arc<Shared>, claimed: ClaimedRun, held: Held, draining: watch::Receiver<bool>, until: Option<Instant>) {
     let told = shared.observer.of(&claimed.run.delivery).run(&claimed.run.id, &claimed.run.rule);
     let id = claimed.run.id.clone();
     let result = match Execution::prepare(&shared, claimed, held, draining, told).await {
-        Ok(Some(execution)) => execution.go_on().await,
+        Ok(Some(execution)) => Execution { until, ..execution }.go_on().await,
         Ok(None) => Ok(()),
         Err(error) => Err(error),
     };
@@ -138,6 +155,7 @@ impl Execution {
             stop,
             streak,
             told,
+            until: None,
         }))
     }
 
@@ -146,6 +164,7 @@ impl Execution {
         if self.run.claims > MOST_CLAIMS {
             self.give_up_step(&rule).await?;
         }
+        let mut stepped = false;
         loop {
             if *self.draining.borrow() {
                 self.write(vec![Change::Released]).await?;
@@ -160,8 +179,15 @@ impl Execution {
                     over(&self.shared, &self.run, &self.told, state, failure.as_ref());
                     return Ok(());
                 }
+                Next::Step { .. } if self.until.is_some() && stepped => {
+                    self.write(vec![Change::Released]).await?;
+                    return Ok(());
+                }
                 Next::Step { place, step } => match self.step(place, &step).await? {
-                    Turn::Next => self.look_again().await?,
+                    Turn::Next => {
+                        stepped = true;
+                        self.look_again().await?;
+                    }
                     Turn::GivenBack => return Ok(()),
                 },
             }
@@ -237,7 +263,7 @@ impl Execution {
             secrets.insert(RESPONSE_URL.to_owned(), address.clone());
         }
         let timeout = self.time_left(place, step.timeout);
-        let hurry = self.hurry(place, action).filter(|hurry| *hurry < timeout);
+        let hurry = self.hurry(place, action).into_iter().chain(self.left_of_call()).min().filter(|hurry| *hurry < timeout);
         let (stopping, stop) = Stop::new();
         stopping.send_replace(self.stop && place.phase == Phase::Steps);
         let streak = self.streak(place, step);
@@ -275,6 +301,7 @@ impl Execution {
         };
         if let (Some(_), Came::Failed(Failure::Retry { .. })) = (hurry, &came)
             && self.hurry(place, action).is_none()
+            && self.left_of_call().is_none_or(|left| left.is_zero())
         {
             return self.no_longer_hurried(place).await;
         }
@@ -291,9 +318,17 @@ impl Execution {
         Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero())
     }
 
+    /// What the request that this step is done in has left.
+    fn left_of_call(&self) -> Option<Duration> {
+        self.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// The attempt ended for the sake of a reply that is given by now. That is not the target's fault: it goes on with all of its time.
     async fn no_longer_hurried(&mut self, place: Place) -> Result<Turn, LedgerError> {
-        let why = Why::new("late", "whoever waited was answered without it; it goes on with its own deadline");
+        let why = match self.until {
+            None => Why::new("late", "whoever waited was answered without it; it goes on with its own deadline"),
+            Some(_) => Why::new("late", "the call it was made in had to end; it goes on in another one"),
+        };
         self.write(vec![Change::Retrying { place, state: AttemptState::Interrupted, why }]).await?;
         Ok(Turn::Next)
     }

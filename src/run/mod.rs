@@ -18,6 +18,7 @@ mod key;
 mod leases;
 mod matcher;
 pub mod observe;
+pub mod on_call;
 pub mod plan;
 mod reading;
 mod reply;
@@ -50,6 +51,7 @@ pub use gate::{Gates, TargetState};
 pub use hurry::Desk;
 use leases::Leases;
 use observe::Observer;
+use on_call::OnCall;
 pub use shared::Load;
 use shared::Shared;
 pub use worker::Policy;
@@ -96,6 +98,7 @@ pub struct Engine {
     desk: Desk,
     gates: Gates,
     fresh: Fresh,
+    on_call: OnCall,
     dispatch: Local,
     draining: watch::Sender<bool>,
     worker: JoinHandle<()>,
@@ -118,11 +121,19 @@ impl Engine {
         let gates = shared.gates.clone();
         let (desk, asks) = Desk::new(Arc::clone(&shared));
         let (fresh, arrivals) = Fresh::new(policy.lease, shared.observer.clone());
+        let name = format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase());
+        let on_call = OnCall {
+            shared: Arc::clone(&shared),
+            leases: leases.clone(),
+            lease: policy.lease,
+            worker: name.clone(),
+            draining: draining.clone(),
+        };
         let worker = worker::Worker {
             leases,
             dispatch: dispatch.clone(),
             policy,
-            name: format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase()),
+            name,
             draining,
             matching: JoinSet::new(),
             reading: JoinSet::new(),
@@ -133,7 +144,7 @@ impl Engine {
             running: JoinSet::new(),
             shared,
         };
-        Self { desk, gates, fresh, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
+        Self { desk, gates, fresh, on_call, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }
     }
 
     /// There is something to do: called after an append. Cheap, and may be called too often.
@@ -159,6 +170,11 @@ impl Engine {
     /// Where deliveries are handed over that need not be claimed.
     pub fn fresh(&self) -> Fresh {
         self.fresh.clone()
+    }
+
+    /// Where the calls of a queue are answered.
+    pub fn on_call(&self) -> OnCall {
+        self.on_call.clone()
     }
 
     /// Takes on nothing new, lets running steps end within [`Policy::drain`], and gives the rest back to the store.

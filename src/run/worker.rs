@@ -49,6 +49,8 @@ pub struct Policy {
     pub dry_run: bool,
     /// In `0.0..1.0`: where the wait before an attempt falls between nothing and its most.
     pub jitter: fn() -> f64,
+    /// It works only when it is called ([`super::on_call`]), and never looks by itself.
+    pub on_call: bool,
 }
 
 impl Default for Policy {
@@ -61,6 +63,7 @@ impl Default for Policy {
             max_size: None,
             dry_run: false,
             jitter: rand::random,
+            on_call: false,
         }
     }
 }
@@ -91,8 +94,9 @@ impl Worker {
         let mut draining = self.draining.clone();
         let mut arrived = Vec::new();
         let mut look_at = Instant::now();
+        let looks = !self.policy.on_call;
         while !*draining.borrow_and_update() {
-            if look_at <= Instant::now() {
+            if looks && look_at <= Instant::now() {
                 look_at = Instant::now() + self.look().await;
             }
             let room = self.matching.len() < MATCHERS;
@@ -116,7 +120,7 @@ impl Worker {
                         look_at = Instant::now();
                     }
                 }
-                () = self.dispatch.woken() => look_at = Instant::now(),
+                () = self.dispatch.woken(), if looks => look_at = Instant::now(),
                 () = tokio::time::sleep_until(look_at) => {}
             }
         }

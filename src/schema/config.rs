@@ -39,7 +39,9 @@ fn section(key: &str) -> Option<Value> {
         "store" => {
             json!({ "description": "Where deliveries and runs are kept.", "anyOf": [{ "enum": ["sqlite"] }, shape::fields(keys::STORE, Position::Settings)] })
         }
-        "dispatch" => described(json!({ "enum": ["local"] }), "Who wakes the worker."),
+        "dispatch" => {
+            json!({ "description": "Who wakes the worker.", "anyOf": [{ "enum": ["local"] }, shape::fields(keys::DISPATCH, Position::Settings)] })
+        }
         "secrets" => secrets(),
         "sources" => {
             let path = Field { name: "path", shape: "string?", summary: "Whole path; /hooks/NAME if not given" };

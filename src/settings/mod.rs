@@ -13,6 +13,7 @@ use crate::rules::diagnostic::{Diagnostic, Severity, Source, render};
 use crate::rules::model::{Grant, Offer};
 
 mod admin;
+mod dispatch;
 mod entries;
 mod environment;
 mod places;
@@ -24,6 +25,7 @@ mod store;
 /// Keys of the file and of its sections: what the reader takes, and what schema and reference are made from.
 pub mod keys {
     pub use super::admin::ADMIN;
+    pub use super::dispatch::DISPATCH;
     pub use super::read::KEYS as FILE;
     pub use super::sections::{AWS, EGRESS, GITHUB, GOOGLE, LIMIT, REPOSITORY};
     pub use super::store::STORE;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Where the journal is.
     pub store: Store,
+    /// The queue that calls; none if the process works by itself.
+    pub dispatch: Option<crate::dispatch::queue::Settings>,
     /// Entry points in the order of the file.
     pub sources: Vec<SourceSettings>,
     /// Names that rules may use.

@@ -92,7 +92,7 @@ impl Reader<'_> {
         self.offer.connections = self.partners(section("connections"), CONNECTIONS);
         let repositories = self.repositories(section("repositories"));
         let mut github = self.github(section("github"));
-        self.dispatch(section("dispatch"));
+        let dispatch = self.dispatch(section("dispatch"), public_url.as_deref());
         if mode == Mode::Names {
             self.places(tree);
         }
@@ -113,6 +113,7 @@ impl Reader<'_> {
             listen_by_environment,
             public_url,
             store,
+            dispatch,
             sources,
             offer: self.offer.clone(),
             secrets,

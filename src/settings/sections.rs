@@ -92,15 +92,6 @@ impl Reader<'_> {
         }
     }
 
-    /// `dispatch:`, of which there is one way.
-    pub fn dispatch(&mut self, entry: Option<&Entry>) {
-        let Some(entry) = entry else { return };
-        if entry.value.scalar().is_none_or(|scalar| scalar.text != "local") {
-            let help = "write `dispatch: local`, or leave it out".to_owned();
-            self.faults.error("name", entry.value.span.clone(), "`dispatch` can only be `local`", Some(help));
-        }
-    }
-
     /// `google:`, completed from the environment.
     pub fn google(&mut self, entry: Option<&Entry>, environment: &Environment) -> GoogleSettings {
         let fields = entry.map(|entry| self.mapping(entry, GOOGLE)).unwrap_or_default();

@@ -13,6 +13,7 @@ mod console;
 mod crash;
 mod demo;
 mod described;
+mod dispatch;
 mod docs;
 mod doctor;
 mod doors;

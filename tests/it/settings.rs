@@ -81,6 +81,24 @@ fn typing_mistakes_are_found_where_they_are() {
     check("version: 1\nversion: 1\n", &["2:1 duplicate-key: `version` is given twice"]);
     check("version: 1\nworkers: 0\n", &["2:10 type: `workers` must be a number from 1 to 256"]);
     check("version: 1\nlog: jsn\n", &["2:6 type: `log` is auto or text or json (did you mean `json`?)"]);
+    check(
+        "version: 1\ndispatch: cloud-tasks\n",
+        &[
+            "2:11 name: `dispatch` is local, or a mapping with `cloud-tasks` or `pubsub` (say which: `dispatch: { cloud-tasks: projects/…, account: … }`)",
+        ],
+    );
+    check(
+        "version: 1\npublic-url: https://x.example\ndispatch: { pubsub: projects/p/topics, account: a@b }\n",
+        &["3:21 value: this is no full name of a queue or topic (projects/…/topics/…)"],
+    );
+    check(
+        "version: 1\ndispatch: { pubsub: projects/p/topics/t, account: a@b }\n",
+        &["2:21 value: a queue needs an address to call (set `public-url`)"],
+    );
+    check(
+        "version: 1\npublic-url: https://x.example\ndispatch: { pubsub: projects/p/topics/t }\n",
+        &["3:11 value: `dispatch` needs `account`: anybody can get a token for our address (the service account that calls)"],
+    );
     check("version: 1\nstore: postgre\n", &["2:8 name: there is no store `postgre` (did you mean `postgres`?)"]);
     check(
         "version: 1\nstore: postgres\n",

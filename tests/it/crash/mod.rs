@@ -4,7 +4,7 @@
 
 mod disk;
 mod replicas;
-mod scene;
+pub(crate) mod scene;
 
 use std::fs;
 use std::path::Path;

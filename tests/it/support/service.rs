@@ -93,6 +93,8 @@ impl Service {
             metrics: Arc::new(Metrics::new()),
             readiness: Arc::new(|| Readiness { ready: true, detail: json!({ "rules": "r1" }) }),
             wake: Arc::new(move |id: &str| noted.lock().unwrap().push(id.to_owned())),
+            handed: None,
+            called: None,
             fresh: None,
             replies: None,
             evidence: None,
