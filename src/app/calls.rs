@@ -40,7 +40,7 @@ pub(super) fn called(described: &Settings, queue: Arc<Queue>, on_call: OnCall, t
     let work: Work = Arc::new(move |subject, until| {
         let (queue, on_call) = (Arc::clone(&queue), on_call.clone());
         Box::pin(async move {
-            match on_call.answer(&subject, until).await {
+            match on_call.answer(&subject, until.into()).await {
                 Ok(Answered::Done(calls)) => {
                     let mut all = true;
                     for call in calls {

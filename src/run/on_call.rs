@@ -1,9 +1,10 @@
 //! Work inside a request: one step of a run, and the calls that go on from there. Nothing is done, and no lease is held, between requests.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::leases::Leases;

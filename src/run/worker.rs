@@ -121,7 +121,7 @@ impl Worker {
                     }
                 }
                 () = self.dispatch.woken(), if looks => look_at = Instant::now(),
-                () = tokio::time::sleep_until(look_at) => {}
+                () = tokio::time::sleep_until(look_at), if looks => {}
             }
         }
         self.drain().await;

@@ -206,11 +206,18 @@ impl Database for Connection {
     }
 
     fn lock(&self, name: &str) -> Result<(), Fault> {
-        self.own("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 0))", &[&plain(name)]).map(drop)
+        self.own(
+            "SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(current_schema()::text || ' ' || $1::text, 0))",
+            &[&plain(name)],
+        )
+        .map(drop)
     }
 
     fn try_lock(&self, name: &str) -> Result<bool, Fault> {
-        let found = self.own("SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", &[&plain(name)])?;
+        let found = self.own(
+            "SELECT pg_try_advisory_xact_lock(hashtextextended(current_schema()::text || ' ' || $1::text, 0))",
+            &[&plain(name)],
+        )?;
         Ok(found.first().is_some_and(|row| row.get(0)))
     }
 
