@@ -130,3 +130,48 @@ async fn a_loop_of_dispatches_is_not_begun_or_ends_at_the_fifth_hop() {
     assert_eq!(scene.world.github.dispatches(REPOSITORY).len(), 1 + 5, "{said}");
     assert!(said.contains("start each other in a loop"), "{said}");
 }
+
+const TALK: &str = r#"
+version: 1
+rules:
+  answer:
+    on: { github.issue_comment: { types: [created], own-events: true } }
+    steps:
+      - uses: github/comment
+        with: { body: "And again", number: "${{ event.payload.issue.number }}" }
+  recheck:
+    on: { github.check_run: { types: [completed] } }
+    steps:
+      - uses: github/check-run
+        with: { name: again, conclusion: neutral, sha: COMMIT }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn comments_that_answer_each_other_and_checks_that_start_each_other_end_at_the_fifth_hop() {
+    let scene = Scene::start(&TALK.replace("COMMIT", FIRST_COMMIT), "").await;
+    scene.world.github.add_issue(REPOSITORY, 7, None);
+    let mona = json!({ "login": "mona", "id": 2_000_001, "type": "User" });
+    let mut event = comment_event("created", &json!({ "body": "hello", "user": mona }), &mona);
+    let mut said = String::new();
+    for round in 0..20 {
+        let delivery = scene.deliver("issue_comment", &format!("c-{round}"), &event).await;
+        said = started(&scene, &delivery).1;
+        let comments = scene.world.github.issue_comments(REPOSITORY, 7);
+        let Some(next) = comments.get(round) else { break };
+        event = comment_event("created", next, &next["user"]);
+    }
+    assert_eq!(scene.world.github.issue_comments(REPOSITORY, 7).len(), 5, "{said}");
+    assert!(said.contains("start each other in a loop"), "{said}");
+
+    let check = |shown: &Value| json!({ "action": "completed", "check_run": shown, "repository": repository(), "sender": mona });
+    let mut event = check(&json!({ "id": 1, "name": "tests", "head_sha": FIRST_COMMIT, "external_id": "", "status": "completed",
+        "conclusion": "success" }));
+    for round in 0..20 {
+        let delivery = scene.deliver("check_run", &format!("k-{round}"), &event).await;
+        said = started(&scene, &delivery).1;
+        let Some(next) = scene.world.github.check_runs(REPOSITORY, FIRST_COMMIT).get(round).cloned() else { break };
+        event = check(&next);
+    }
+    assert_eq!(scene.world.github.check_runs(REPOSITORY, FIRST_COMMIT).len(), 5, "{said}");
+    assert!(said.contains("start each other in a loop"), "{said}");
+}

@@ -127,6 +127,14 @@ fn place_of(path: &str) -> Option<Place> {
     }
 }
 
+/// The account on which the App is installed that may answer, in lower case.
+pub(super) fn account_of(path: &str) -> Option<String> {
+    match place_of(path)? {
+        Place::Repository(name) => name.split_once('/').map(|(owner, _)| owner.to_owned()),
+        Place::Organization(name) => Some(name),
+    }
+}
+
 impl GitHub {
     /// The token for a request: the one that was given, or one of the App's installation where the path points to. None sends it without.
     pub(super) async fn token_for(&self, method: &Method, path: &str, deadline: Instant) -> Result<Option<Secret>, Failure> {

@@ -1,5 +1,6 @@
 //! GitHub's limits: what an answer says of them, and what that means for the next call.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -12,9 +13,33 @@ const SECONDARY_LIMIT_WAIT: Duration = Duration::from_secs(60);
 /// Percent of the hourly limit that only reports may use: whoever waits for a status must not starve because of reads.
 const KEPT_FOR_REPORTS: u64 = 10;
 
+/// Accounts whose limits are remembered at once.
+const MOST_ACCOUNTS: usize = 1_000;
+
+/// A meter for each account on which an App is installed, because every installation has a limit of its own; one for all where a token is given.
+#[derive(Debug, Default)]
+pub(super) struct Meters(HashMap<Option<String>, Meter>);
+
+impl Meters {
+    pub(super) fn note(&mut self, account: Option<String>, answer: &Response, now: Instant) {
+        if self.0.len() >= MOST_ACCOUNTS && !self.0.contains_key(&account) {
+            self.0.retain(|_, meter| meter.tells(now));
+            if self.0.len() >= MOST_ACCOUNTS {
+                self.0.clear();
+            }
+        }
+        self.0.entry(account).or_default().note(answer, now);
+    }
+
+    /// Why a call about the account is better not made now, and how long that holds.
+    pub(super) fn refuses(&self, account: &Option<String>, reporting: bool, now: Instant) -> Option<(Duration, Why)> {
+        self.0.get(account)?.refuses(reporting, now)
+    }
+}
+
 /// What is left, by the answers so far.
 #[derive(Debug, Default)]
-pub(super) struct Meter {
+struct Meter {
     /// GitHub wants to be left alone until then.
     closed: Option<Instant>,
     /// Limit, what is left of it, and when it begins anew.
@@ -22,7 +47,7 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    pub(super) fn note(&mut self, answer: &Response, now: Instant) {
+    fn note(&mut self, answer: &Response, now: Instant) {
         if let Some(after) = limited(answer) {
             self.closed = Some(now + after);
         }
@@ -34,8 +59,13 @@ impl Meter {
         }
     }
 
+    /// Is there anything in it that still holds?
+    fn tells(&self, now: Instant) -> bool {
+        self.closed.is_some_and(|until| until > now) || self.hour.is_some_and(|(_, _, until)| until > now)
+    }
+
     /// Why a call is better not made now, and how long that holds.
-    pub(super) fn refuses(&self, reporting: bool, now: Instant) -> Option<(Duration, Why)> {
+    fn refuses(&self, reporting: bool, now: Instant) -> Option<(Duration, Why)> {
         let left_until = |until: Instant| until.checked_duration_since(now).filter(|left| !left.is_zero());
         if let Some(left) = self.closed.and_then(left_until) {
             let message = format!("GitHub asked to be left alone for {} s more, after a rate limit", left.as_secs() + 1);
@@ -96,6 +126,25 @@ mod tests {
         let (after, why) = meter.refuses(false, now).unwrap();
         assert_eq!((after.as_secs(), why.code.as_str()), (61, "rate-limited"));
         assert!(meter.refuses(false, now + Duration::from_secs(62)).is_none(), "a new hour");
+    }
+
+    #[test]
+    fn an_installation_that_used_up_its_hour_holds_up_no_other() {
+        let now = Instant::now();
+        let mut meters = Meters::default();
+        let (acme, other) = (Some("acme".to_owned()), Some("other".to_owned()));
+        let date = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
+        let used_up = [("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1445412540"), date];
+        meters.note(acme.clone(), &answer(200, &used_up), now);
+        assert!(meters.refuses(&acme, false, now).is_some());
+        assert!(meters.refuses(&other, false, now).is_none() && meters.refuses(&None, false, now).is_none());
+        meters.note(other.clone(), &answer(429, &[("retry-after", "30")]), now);
+        assert_eq!(meters.refuses(&other, true, now).unwrap().0.as_secs(), 30);
+        for number in 0..2 * MOST_ACCOUNTS {
+            meters.note(Some(number.to_string()), &answer(200, &[]), now);
+        }
+        assert!(meters.0.len() <= MOST_ACCOUNTS);
+        assert!(meters.refuses(&acme, false, now).is_some(), "what still holds is kept before what says nothing");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::secret::Secret;
 use app::Installations;
 pub use app::{App, app_token};
 use carrier::{Carrier, Conditions};
-use limits::{Meter, limited};
+use limits::{Meters, limited};
 use remembered::Remembered;
 
 /// Where GitHub is, and who we are there.
@@ -53,7 +53,7 @@ struct Inner {
     base: http::Uri,
     /// Made at the first request: octocrab needs a running executor to be built.
     client: OnceLock<Octocrab>,
-    meter: Mutex<Meter>,
+    meters: Mutex<Meters>,
     remembered: Mutex<Remembered>,
 }
 
@@ -81,7 +81,7 @@ impl GitHub {
             app: None,
             base,
             client: OnceLock::new(),
-            meter: Mutex::default(),
+            meters: Mutex::default(),
             remembered: Mutex::default(),
         };
         Ok(Self { inner: Arc::new(inner), reporting: false })
@@ -98,7 +98,7 @@ impl GitHub {
             app: Some(Installations::new(app)),
             base: base.clone(),
             client: OnceLock::new(),
-            meter: Mutex::default(),
+            meters: Mutex::default(),
             remembered: Mutex::default(),
         };
         Self { inner: Arc::new(inner), reporting: self.reporting }
@@ -147,7 +147,7 @@ impl GitHub {
 
     /// `GET`, for callers who remember by themselves what was answered under that ETag. `None`: it is as it was.
     pub async fn get_unless(&self, path: &str, etag: Option<&str>, deadline: Instant) -> Result<Option<Response>, Failure> {
-        self.may_call()?;
+        self.may_call(path)?;
         let answer = self.authorized(Method::GET, path, None, etag, deadline).await?;
         match answer.status {
             304 if etag.is_some() => Ok(None),
@@ -157,7 +157,7 @@ impl GitHub {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>, deadline: Instant) -> Result<Response, Failure> {
-        self.may_call()?;
+        self.may_call(path)?;
         let reads = method == Method::GET;
         let known = if reads { lock(&self.inner.remembered).get(path) } else { None };
         let etag = known.as_ref().map(|(etag, _)| etag.as_str());
@@ -175,8 +175,13 @@ impl GitHub {
         }
     }
 
-    fn may_call(&self) -> Result<(), Failure> {
-        match lock(&self.inner.meter).refuses(self.reporting, Instant::now()) {
+    /// Whose limit a request uses: the token's, or that of the App's installation on the account.
+    fn account(&self, path: &str) -> Option<String> {
+        if self.inner.settings.token.is_some() { None } else { app::account_of(path) }
+    }
+
+    fn may_call(&self, path: &str) -> Result<(), Failure> {
+        match lock(&self.inner.meters).refuses(&self.account(path), self.reporting, Instant::now()) {
             Some((after, why)) => Err(Failure::Retry { after: Some(after), why }),
             None => Ok(()),
         }
@@ -200,7 +205,7 @@ impl GitHub {
             let token = self.token_for(&method, path, deadline).await?;
             answer = self.exchange(method, path, body, token.as_ref(), etag, deadline).await?;
         }
-        lock(&self.inner.meter).note(&answer, Instant::now());
+        lock(&self.inner.meters).note(self.account(path), &answer, Instant::now());
         Ok(answer)
     }
 

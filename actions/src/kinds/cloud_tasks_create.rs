@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, all, invalid};
+use crate::hops;
 use crate::http::{HttpError, Method, Request, shown_url};
 use crate::kinds::{address, google};
 
@@ -83,7 +84,7 @@ impl Action for CloudTasksCreate {
             google::act_as(&connection),
             due(&given),
             deadline(&given),
-            url.and_then(|url| request(&given, &connection, &url).map(|request| (url, request))),
+            url.and_then(|url| request(&given, &connection, &url, hops::next(&call)?).map(|request| (url, request))),
         ))?;
         let queue = format!("projects/{project}/locations/{location}/queues/{queue}");
         let same = given.value("name").map(google::text_of).filter(|name| !name.is_empty()).unwrap_or_else(|| call.key.clone());
@@ -146,7 +147,6 @@ fn exists(error: &HttpError) -> bool {
     status.as_deref() == Some("ALREADY_EXISTS")
 }
 
-/// The task's `httpRequest`.
 /// Either, but not both.
 fn due<'a>(given: &given::Given<'a>) -> Result<(Option<Duration>, Option<&'a str>), Faults> {
     let (delay, at) = all((delay(given), at(given)))?;
@@ -174,7 +174,8 @@ fn deadline(given: &given::Given<'_>) -> Result<Option<Duration>, Why> {
     if fits { Ok(deadline) } else { Err(invalid("`with.deadline` is between 15s and 30m")) }
 }
 
-fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url) -> Result<Value, Faults> {
+/// The task's `httpRequest`.
+fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url, hops: u32) -> Result<Value, Faults> {
     let headers = given.optional_object("headers").map_err(Faults::from).and_then(address::headers);
     let (method, headers, account, audience) = all((
         given.one_of("method", METHODS),
@@ -197,9 +198,9 @@ fn request(given: &given::Given<'_>, connection: &given::Given<'_>, url: &Url) -
         headers.entry("content-type").or_insert_with(|| "application/json".into());
         request["body"] = STANDARD.encode(body).into();
     }
-    if !headers.is_empty() {
-        request["headers"] = Value::Object(headers);
-    }
+    headers.retain(|name, _| !name.eq_ignore_ascii_case(hops::HEADER));
+    headers.insert(hops::HEADER.into(), hops.to_string().into());
+    request["headers"] = Value::Object(headers);
     if let Some(account) = account {
         let mut token = json!({ "serviceAccountEmail": account });
         if let Some(audience) = audience {

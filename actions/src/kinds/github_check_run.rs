@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, Given, all, every, invalid};
+use crate::hops;
 use crate::http::shown;
 use crate::kinds::github;
 
@@ -151,7 +152,13 @@ impl Action for GithubCheckRun {
         let plan = Plan {
             repository,
             sha,
-            external_id: format!("declic:{}:{}", call.origin.run, own.get(..12).unwrap_or(&own)),
+            external_id: format!(
+                "{}{}:{}:{}",
+                hops::CHECK_RUN,
+                call.origin.run,
+                own.get(..12).unwrap_or(&own),
+                hops::next(&call)?
+            ),
             status: status.to_owned(),
             conclusion: conclusion.map(str::to_owned),
             title: github::cut(title.unwrap_or(&name), LONGEST_TITLE),

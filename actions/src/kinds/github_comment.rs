@@ -137,7 +137,7 @@ impl Action for GithubComment {
             Some(number) => Place::Issue(number),
             None => Place::Commit(github::sha(&call)?),
         };
-        let marker = hops::comment(&call.key);
+        let marker = hops::comment(&call.key, hops::next(&call)?);
         let sticky = sticky.map(|name| {
             // Hashed, because a name can hold what would end the comment.
             let hash = hex::encode(Sha256::digest(name.as_bytes()));

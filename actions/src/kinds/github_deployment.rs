@@ -62,6 +62,7 @@ struct Plan {
     sha: String,
     /// Kept in the deployment's payload: all statuses of one run belong to one deployment.
     run: String,
+    hops: u32,
     state: String,
     environment: String,
     environment_url: Option<String>,
@@ -103,7 +104,7 @@ impl Plan {
             "required_contexts": [],
             "environment": self.environment,
             "transient_environment": self.transient,
-            "payload": { hops::RUN: self.run },
+            "payload": { hops::RUN: self.run, hops::HOPS: self.hops },
         });
         if let (Some(body), Some(description)) = (body.as_object_mut(), &self.description) {
             body.insert("description".into(), description.clone().into());
@@ -170,6 +171,7 @@ impl Action for GithubDeployment {
             repository,
             sha,
             run: call.origin.run.clone(),
+            hops: hops::carried(&call),
             state: state.to_owned(),
             environment: github::cut(environment, 255),
             environment_url,

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::given::{self, all, every, invalid, refuse_if};
+use crate::hops;
 use crate::http::{Method, Request};
 use crate::kinds::google;
 
@@ -80,6 +81,7 @@ impl Action for PubsubPublish {
             return Err(invalid("a message needs `data` or `attributes`").into());
         }
         attributes.insert(KEY.into(), call.key.clone());
+        attributes.insert(hops::ATTRIBUTE.into(), hops::next(&call)?.to_string());
         let topic = format!("projects/{project}/topics/{topic}");
         let summary = format!("publish {} bytes to {topic}", data.len());
         given::intent(call, &Plan { account, topic, data, attributes, ordering_key }, summary)
@@ -117,8 +119,9 @@ fn attributes(given: &given::Given<'_>) -> Result<BTreeMap<String, String>, Faul
         Ok((name.clone(), value))
     };
     let attributes: BTreeMap<String, String> = every(given.optional_object("attributes")?.into_iter().flatten().map(attribute))?;
-    if attributes.len() >= MOST_ATTRIBUTES {
-        return Err(invalid(format!("a message has at most {} attributes", MOST_ATTRIBUTES - 1)).into());
+    // The key and the hops go with them.
+    if attributes.len() > MOST_ATTRIBUTES - 2 {
+        return Err(invalid(format!("a message has at most {} attributes", MOST_ATTRIBUTES - 2)).into());
     }
     Ok(attributes)
 }

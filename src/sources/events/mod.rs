@@ -15,10 +15,11 @@ pub mod slack;
 mod tests;
 pub mod webhook;
 
-use serde_json::{Map, Value, json};
+use declic_actions::hops;
+use serde_json::{Map, Value};
 
 use super::journaled;
-use crate::event::{Event, OWN};
+use crate::event::{Event, HOPS, OWN};
 use crate::journal::record::{Delivery, NewDelivery};
 
 /// Reads a stored delivery. `payload` asks for the whole body as `event.payload` where the kind has it. `None`: nothing that a rule
@@ -50,13 +51,23 @@ impl Decoded {
 pub fn event(decode: Decode, delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
     let decoded = decode(&delivery.content, payload)?;
     Ok(decoded.map(|Decoded { kind, fields, own }| {
+        let mut lineage = Map::new();
+        if own {
+            lineage.insert(OWN.to_owned(), true.into());
+        }
+        // A message brings its count as an attribute, since its push is not ours.
+        let attribute = fields.get("attributes").filter(|_| kind == pubsub::KIND).and_then(|all| all.get(hops::ATTRIBUTE));
+        let hops = attribute.and_then(Value::as_str).and_then(|text| text.parse::<u32>().ok()).filter(|hops| *hops > 0);
+        if let Some(hops) = hops {
+            lineage.insert(HOPS.to_owned(), hops.into());
+        }
         let event = Event {
             kind: kind.to_owned(),
             source: delivery.content.source.clone(),
             event: Value::Object(fields),
             repo: Value::Null,
             actor: Value::Null,
-            delivery: if own { json!({ OWN: true }) } else { Value::Null },
+            delivery: Value::Object(lineage),
         };
         journaled(event, delivery)
     }))

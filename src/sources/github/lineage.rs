@@ -14,6 +14,8 @@ enum Mark {
     Text(&'static str, &'static str),
     /// In a deployment's payload.
     Deployment,
+    /// In a check run's `external_id`. It says how many hops there were, and keeps nobody from hearing of the check.
+    CheckRun,
     /// Among these properties, which are of whoever sent the event.
     Properties(&'static str),
 }
@@ -25,6 +27,7 @@ fn mark_of(kind: &str) -> Option<Mark> {
         }
         "pull_request_review" => Mark::Text("/review/body", "/review/user/id"),
         "deployment" | "deployment_status" => Mark::Deployment,
+        "check_run" => Mark::CheckRun,
         "repository_dispatch" => Mark::Properties("/client_payload"),
         "workflow_dispatch" => Mark::Properties("/inputs"),
         _ => return None,
@@ -39,10 +42,18 @@ pub(super) fn read(kind: &str, body: &[u8]) -> Value {
     let by_sender = |path: &str| body.pointer(path).is_some_and(|id| id.is_u64() && Some(id) == body.pointer("/sender/id"));
     let (own, hops) = match mark {
         Mark::Text(text, author) => {
-            let marked = body.pointer(text).and_then(Value::as_str).is_some_and(|text| text.contains(hops::COMMENT));
-            (marked && by_sender(author), 0)
+            let text = body.pointer(text).and_then(Value::as_str).unwrap_or_default();
+            let own = text.contains(hops::COMMENT) && by_sender(author);
+            (own, if own { hops::of_comment(text) } else { 0 })
         }
-        Mark::Deployment => (is_of_a_run(body.pointer("/deployment/payload")) && by_sender("/deployment/creator/id"), 0),
+        Mark::Deployment => match of_a_run(body.pointer("/deployment/payload")) {
+            Some(hops) if by_sender("/deployment/creator/id") => (true, hops),
+            _ => (false, 0),
+        },
+        Mark::CheckRun => {
+            let id = body.pointer("/check_run/external_id").and_then(Value::as_str).unwrap_or_default();
+            (false, hops::of_check_run(id))
+        }
         Mark::Properties(path) => properties(body.pointer(path)),
     };
     let mut lineage = Map::new();
@@ -55,13 +66,15 @@ pub(super) fn read(kind: &str, body: &[u8]) -> Value {
     Value::Object(lineage)
 }
 
-/// GitHub gives a deployment's payload as it was sent, or as text that holds it.
-fn is_of_a_run(payload: Option<&Value>) -> bool {
-    let marked = |payload: &Value| payload.get(hops::RUN).is_some_and(Value::is_string);
-    match payload {
-        Some(Value::String(text)) => serde_json::from_str(text).is_ok_and(|payload| marked(&payload)),
-        Some(payload) => marked(payload),
-        None => false,
+/// The hops in a deployment's payload, if a run made it. GitHub gives the payload as it was sent, or as text that holds it.
+fn of_a_run(payload: Option<&Value>) -> Option<u64> {
+    let hops = |payload: &Value| {
+        let marked = payload.get(hops::RUN).is_some_and(Value::is_string);
+        marked.then(|| payload.get(hops::HOPS).and_then(Value::as_u64).unwrap_or(0))
+    };
+    match payload? {
+        Value::String(text) => hops(&serde_json::from_str(text).ok()?),
+        payload => hops(payload),
     }
 }
 
@@ -92,9 +105,21 @@ mod tests {
         let own = json!({ "own": true });
         assert_eq!(event(json!({ "declic_run": "r1" }), 1), own);
         assert_eq!(event(json!("{\"declic_run\":\"r1\"}"), 1), own);
+        assert_eq!(event(json!({ "declic_run": "r1", "declic_hops": 2 }), 1), json!({ "own": true, "hops": 2 }));
+        assert_eq!(event(json!({ "declic_run": "r1", "declic_hops": 2 }), 2), json!({}));
         assert_eq!(event(json!({ "declic_run": "r1" }), 2), json!({}));
         assert_eq!(event(json!({}), 1), json!({}));
         assert_eq!(event(json!("declic_run"), 1), json!({}));
+    }
+
+    #[test]
+    fn a_check_run_of_ours_is_heard_and_counts() {
+        let event =
+            |id: Value| read_of("github.check_run", &json!({ "check_run": { "external_id": id }, "sender": { "id": 1 } }));
+        assert_eq!(event(json!("declic:d1-1:0123456789ab:4")), json!({ "hops": 4 }));
+        for id in [json!(null), json!(""), json!("declic:"), json!("declic:d1-1:x"), json!("other:4"), json!("declic:a:-1")] {
+            assert_eq!(event(id.clone()), json!({}), "{id}");
+        }
     }
 
     #[test]
@@ -109,16 +134,19 @@ mod tests {
 
     #[test]
     fn text_of_pull_requests_pushes_and_issues_is_never_looked_at() {
-        let marked = hops::comment("d-1");
+        let marked = hops::comment("d-1", 3);
         let user = json!({ "id": 1 });
         let text = json!({ "body": marked, "user": user });
         let body = json!({ "pull_request": text, "issue": text, "comment": text, "review": text, "sender": user });
-        for kind in ["github.pull_request", "github.push", "github.issues", "github.status", "github.check_run", "http.webhook"] {
+        for kind in ["github.pull_request", "github.push", "github.issues", "github.status", "github.check_suite", "http.webhook"]
+        {
             assert_eq!(read_of(kind, &body), Value::Null, "{kind}");
         }
         for kind in ["github.command", "github.issue_comment", "github.commit_comment", "github.pull_request_review"] {
-            assert_eq!(read_of(kind, &body), json!({ "own": true }), "{kind}");
+            assert_eq!(read_of(kind, &body), json!({ "own": true, "hops": 3 }), "{kind}");
         }
+        let quoted = json!({ "comment": { "body": marked, "user": { "id": 2 } }, "sender": user });
+        assert_eq!(read_of("github.issue_comment", &quoted), json!({}), "who quotes a mark has no hops");
         let nobodys = json!({ "comment": { "body": marked } });
         assert_eq!(read_of("github.issue_comment", &nobodys), json!({}));
     }

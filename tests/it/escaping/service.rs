@@ -316,7 +316,7 @@ connections:
         let published = apis.messages("projects/acme-ops/topics/pulls");
         let published = published.iter().find(|message| message.attributes["number"] == *number.to_string()).expect("published");
         assert_eq!(serde_json::from_str::<Value>(&published.data).unwrap()["title"], *text);
-        assert_eq!((&published.attributes["title"], published.attributes.as_object().unwrap().len()), (&json!(text), 3));
+        assert_eq!((&published.attributes["title"], published.attributes.as_object().unwrap().len()), (&json!(text), 4));
         let told = apis.pushed().into_iter().find(|message| message["data"]["number"] == *number.to_string()).expect("told");
         assert_eq!((&told["notification"]["title"], &told["notification"]["body"]), (&json!(text), &json!(text)));
         assert_eq!(told["notification"].as_object().unwrap().len(), 2);

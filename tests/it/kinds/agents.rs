@@ -92,7 +92,7 @@ async fn a_task_is_a_request_below_the_base_with_its_time_and_its_token() {
     let request = &task["httpRequest"];
     assert_eq!((&request["url"], &request["httpMethod"]), (&json!("https://orders.example.com/api/v1/remind"), &json!("POST")));
     assert_eq!(request["body"], "eyJvcmRlciI6MTd9");
-    assert_eq!(request["headers"], json!({ "x-kind": "reminder", "content-type": "application/json" }));
+    assert_eq!(request["headers"], json!({ "x-kind": "reminder", "content-type": "application/json", "declic-hops": "1" }));
     assert_eq!(
         request["oidcToken"],
         json!({

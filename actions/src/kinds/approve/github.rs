@@ -192,7 +192,7 @@ impl Asked {
 }
 
 fn marker(intent: &Intent) -> String {
-    hops::comment(&intent.call.key)
+    hops::comment(&intent.call.key, hops::carried(&intent.call))
 }
 
 fn how(run: &str) -> String {
