@@ -103,6 +103,9 @@ impl CloudBuild {
                 self.run_trigger((project, region), trigger, &body)
             }
             ("POST", ["v1", "projects", project, "locations", region, "builds"]) => self.create((project, region), &body),
+            ("POST", ["v1", "projects", _, "locations", _, "builds", id]) if id.ends_with(":cancel") => {
+                self.cancel(id.trim_end_matches(":cancel"))
+            }
             ("GET", ["v1", "projects", _, "locations", _, "builds"]) => {
                 self.list(request.parameter("filter").unwrap_or_default())
             }
@@ -115,6 +118,20 @@ impl CloudBuild {
             }
             _ => Answer::google_error(404, "Not found."),
         }
+    }
+
+    fn cancel(&self, id: &str) -> Answer {
+        let mut state = lock(&self.state);
+        let Some(build) = state.builds.iter_mut().find(|build| build.id == id) else {
+            return Answer::google_error(404, "Requested entity was not found.");
+        };
+        if build.done_at <= Instant::now() {
+            return Answer::google_error(400, "cannot cancel a build that is done");
+        }
+        build.done_at = Instant::now();
+        build.fault = Some(("CANCELLED".to_owned(), "cancelled".to_owned()));
+        self.ledger.effect("build.cancelled", id, json!({}));
+        Answer::json(200, &self.shown(build))
     }
 
     fn run_trigger(&self, place: (&str, &str), trigger: &str, body: &Value) -> Answer {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use declic::demo::stand_ins::faults::Fault;
 use declic::demo::stand_ins::{FIRST_COMMIT, IMAGE, SERVICE_NAME};
+use declic_actions::action::Stop;
 use serde_json::{Value, json};
 
 use super::deploy::{KIND, allocation, created, deployer, only, params, target};
@@ -113,4 +114,43 @@ async fn what_the_operator_does_not_offer_is_not_built() {
         assert!(actor.prepare(KIND, "d1", built(&build)).is_err(), "{build}");
     }
     assert!(builds(&actor).is_empty());
+}
+
+#[tokio::test]
+async fn a_run_that_is_no_longer_wanted_cancels_the_build_that_it_started() {
+    for with in [json!({}), json!({ "trigger": "web-staging" })] {
+        let mut actor = builder().await;
+        actor.world.cloud_build.builds_take(Duration::from_secs(60));
+        let (stopping, stop) = Stop::new();
+        actor.stop = stop;
+        let intent = actor.prepare(KIND, "d1", built(&with)).unwrap();
+        let progress = Recorder::default();
+        let ask = async {
+            progress.until_told("build started").await;
+            stopping.send_replace(true);
+        };
+        let (result, ()) = tokio::join!(actor.attempt(KIND, &intent, 1, &progress), ask);
+        assert_eq!(code(&result), ("stopped", false));
+        assert_eq!(builds(&actor)[0]["status"], "CANCELLED", "{with}");
+        assert_eq!(actor.world.cloud_run.revisions(SERVICE_NAME).len(), 1, "and nothing is deployed");
+        actor.assert_nothing_refused();
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_may_be_anothers_is_not_cancelled_and_none_is_started_for_nobody() {
+    let mut actor = builder().await;
+    actor.world.cloud_build.builds_take(Duration::from_secs(60));
+    let intent = actor.prepare(KIND, "d1", built(&json!({ "trigger": "web-staging" }))).unwrap();
+    let progress = Recorder::default();
+    // The answer to its start was lost: what is found may be of a push to the same commit.
+    actor.world.cloud_build.faults.next(1, Fault::Cut);
+    assert_eq!(code(&actor.attempt(KIND, &intent, 1, &progress).await), ("unreachable", true));
+    let (stopping, stop) = Stop::new();
+    actor.stop = stop;
+    stopping.send_replace(true);
+    assert_eq!(code(&actor.attempt(KIND, &intent, 2, &progress).await), ("stopped", false));
+    assert_eq!(builds(&actor)[0]["status"], "WORKING");
+    let unwanted = actor.run(KIND, "d2", built(&json!({}))).await;
+    assert_eq!((code(&unwanted), builds(&actor).len()), (("stopped", false), 1));
 }

@@ -14,6 +14,7 @@ use crate::given::{Given, invalid};
 use crate::http::{HttpError, Method, Request, shown};
 use crate::kinds::cloud_run_deploy::plan::{Plan, short_hash};
 use crate::kinds::cloud_run_deploy::save;
+use crate::kinds::cloud_run_deploy::steps::stopped;
 use crate::registry::{Image, is_digest};
 
 /// One call may take so long, of the time that is left.
@@ -43,6 +44,9 @@ enum Way {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Begun {
     id: Option<String>,
+    /// It was found and may be somebody else's: nobody but its owner stops it.
+    #[serde(default)]
+    found: bool,
 }
 
 impl fmt::Display for Build {
@@ -167,26 +171,48 @@ impl<'a> CloudBuild<'a> {
         begun: fn(&mut S) -> &mut Option<Begun>,
     ) -> Result<String, Failure> {
         let known = begun(state).clone();
-        let id = match self.earlier(known.as_ref()).await? {
-            Some(id) => id,
+        let (id, found) = match self.earlier(known.as_ref()).await? {
+            Some(earlier) => earlier,
+            None if self.context.stop.is_asked() => return Err(stopped()),
             None => {
-                *begun(state) = Some(Begun { id: None });
+                *begun(state) = Some(Begun { id: None, found: false });
                 save(self.context, state).await?;
-                self.start().await?
+                (self.start().await?, false)
             }
         };
-        *begun(state) = Some(Begun { id: Some(id.clone()) });
+        *begun(state) = Some(Begun { id: Some(id.clone()), found });
         save(self.context, state).await?;
-        self.wait(&id).await
+        tokio::select! {
+            biased;
+            () = self.context.stop.asked() => self.cancel(&id, found).await,
+            digest = self.wait(&id) => digest,
+        }
     }
 
-    /// The id of the build that an earlier attempt started, if it did.
-    async fn earlier(&self, begun: Option<&Begun>) -> Result<Option<String>, Failure> {
+    /// The id of the build that an earlier attempt started, if it did, and whether it may be another's.
+    async fn earlier(&self, begun: Option<&Begun>) -> Result<Option<(String, bool)>, Failure> {
         match begun {
             None => Ok(None),
-            Some(Begun { id: Some(id) }) => Ok(Some(id.clone())),
-            Some(Begun { id: None }) => self.search().await,
+            Some(Begun { id: Some(id), found }) => Ok(Some((id.clone(), *found))),
+            Some(Begun { id: None, .. }) => {
+                let found = matches!(self.build.way, Way::Trigger { .. });
+                Ok(self.search().await?.map(|id| (id, found)))
+            }
         }
+    }
+
+    /// The run is no longer wanted, so its build is not either.
+    async fn cancel(&self, id: &str, found: bool) -> Result<String, Failure> {
+        if found {
+            return Err(stopped());
+        }
+        match self.call(Method::POST, &format!("builds/{id}:cancel"), &[], Some(&json!({}))).await {
+            Ok(_) => self.context.progress.stage("build cancelled", id),
+            Err(error) if error.is_retryable() => return Err(error.into_failure("Cloud Build")),
+            // It is over by now.
+            Err(error) => self.context.progress.stage("build not cancelled", &error.into_failure("Cloud Build").why().message),
+        }
+        Err(stopped())
     }
 
     /// Starts it; gives its id. That it may have been started is saved before.

@@ -86,8 +86,8 @@ impl<'a> Deploy<'a> {
         let stop = self.context.stop;
         let digest = tokio::select! {
             biased;
-            // What is left of an earlier attempt is put back below.
-            () = stop.asked(), if self.state.before.is_none() => return Err(stopped()),
+            // What is left of an earlier attempt is put back below, and a build is stopped by whoever waits for it.
+            () = stop.asked(), if self.state.before.is_none() && self.plan.build.is_none() => return Err(stopped()),
             digest = self.image() => digest?,
         };
         // Not interrupted: a request that is on its way would have its effect after everything was put back.
