@@ -36,6 +36,7 @@ check-style: ## Formatting, lints and documentation, warnings are errors
 
 packages: ## Install the pinned npm and PyPI packages that tests check against
 	./scripts/test-packages
+	./scripts/test-emulators
 
 screenshots: build packages ## Pictures of every page of the console, light and dark, wide and narrow, of a running demo
 	./scripts/screenshots $(SHOTS)

@@ -11,11 +11,13 @@ use crate::app::{self, Reach};
 use crate::clock::Timestamp;
 use crate::reload::Rules;
 use crate::report::metrics::Metrics;
+use crate::rules::model::RuleSet;
 use crate::settings::Settings;
 use crate::sources::rotation::{Advice, Watched};
 use crate::sources::{self, Around};
 
 mod remote;
+mod tables;
 
 /// How long one question to somebody else may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -83,12 +85,16 @@ pub struct Findings {
 /// Looks at everything that these settings need.
 pub async fn examine(mut settings: Settings) -> Findings {
     let mut findings = Findings::default();
-    findings.list.push(rules(&settings));
+    let rules = rules(&settings, &mut findings.list);
     match app::reach(&settings) {
         Ok(reach) => {
             secrets(&mut settings, &reach, &mut findings).await;
             remote::github(&settings, &reach, &mut findings.list).await;
-            remote::google(&settings, &reach, &mut findings.list).await;
+            if remote::google(&settings, &reach, &mut findings.list).await
+                && let Some(rules) = rules
+            {
+                tables::examine(&settings, &reach, &rules, &mut findings.list).await;
+            }
         }
         Err(why) => findings.list.push(Finding::new("clients", State::Wrong, why)),
     }
@@ -97,14 +103,19 @@ pub async fn examine(mut settings: Settings) -> Findings {
     findings
 }
 
-fn rules(settings: &Settings) -> Finding {
+/// The rules, if they are right.
+fn rules(settings: &Settings, list: &mut Vec<Finding>) -> Option<Arc<RuleSet>> {
     let folder = settings.file.parent().unwrap_or(Path::new(""));
     let loaded = Rules::load(folder.to_owned(), settings.rules.clone(), settings.offer.clone(), Arc::new(Metrics::new()));
-    let outcome = loaded.map(|(rules, files)| {
-        let count = rules.current().load().rules().rules.len();
-        format!("{count} in {} files, all right", files.len())
-    });
-    Finding::of("rules", outcome.map_err(|why| format!("they are not right, see `declic check`: {why}")))
+    let (outcome, rules) = match loaded {
+        Ok((rules, files)) => {
+            let rules = Arc::clone(rules.current().load().rules());
+            (Ok(format!("{} in {} files, all right", rules.rules.len(), files.len())), Some(rules))
+        }
+        Err(why) => (Err(format!("they are not right, see `declic check`: {why}")), None),
+    };
+    list.push(Finding::of("rules", outcome));
+    rules
 }
 
 async fn secrets(settings: &mut Settings, reach: &Reach, findings: &mut Findings) {

@@ -63,8 +63,8 @@ fn permitted(body: &[u8], id: i64) -> Result<String, String> {
     }
 }
 
-/// Gets a token from Google if anything needs one, and looks at each Cloud Run target.
-pub(super) async fn google(settings: &Settings, reach: &Reach, list: &mut Vec<Finding>) {
+/// Gets a token from Google if anything needs one, and looks at each Cloud Run target. Answers whether Google can be asked.
+pub(super) async fn google(settings: &Settings, reach: &Reach, list: &mut Vec<Finding>) -> bool {
     let of_google = |entry: &Value| {
         entry
             .get("type")
@@ -74,7 +74,7 @@ pub(super) async fn google(settings: &Settings, reach: &Reach, list: &mut Vec<Fi
     let offer = &settings.offer;
     let wanted = !settings.to_fetch().is_empty() || offer.targets.values().chain(offer.connections.values()).any(of_google);
     if !wanted {
-        return;
+        return false;
     }
     let token = reach.google.access_token(None, Instant::now() + PATIENCE).await;
     let reached = token.is_ok();
@@ -84,7 +84,7 @@ pub(super) async fn google(settings: &Settings, reach: &Reach, list: &mut Vec<Fi
     });
     list.push(Finding::of("google", outcome));
     if !reached {
-        return;
+        return false;
     }
     for (name, target) in &offer.targets {
         let text = |key: &str| target.get(key).and_then(Value::as_str);
@@ -107,4 +107,5 @@ pub(super) async fn google(settings: &Settings, reach: &Reach, list: &mut Vec<Fi
         };
         list.push(Finding::of(format!("target {name}"), outcome));
     }
+    true
 }

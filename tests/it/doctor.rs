@@ -5,10 +5,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
+use declic::demo::stand_ins::World;
 use serde_json::Value;
 
 use crate::every_source::{idle, private};
 use crate::support::binary::{Binary, command, declic};
+use crate::support::google_apis;
 
 const SETTINGS: &str = "version: 1
 public-url: https://declic.example.dev
@@ -143,4 +145,59 @@ fn nothing_wrong_is_status_0_before_the_first_start() {
     assert!(output.status.success() && said(&output).contains("nothing is wrong"), "{}", said(&output));
     assert!(said(&output).contains("the first start makes it"), "{}", said(&output));
     assert!(!folder.path().join("declic.db").exists(), "the doctor changes nothing");
+}
+
+const INSERTS: &str = r#"
+version: 1
+rules:
+  fits:
+    on: { http.webhook: { source: shop, body: { id: int } } }
+    steps:
+      - uses: bigquery/insert
+        with: { connection: warehouse, table: orders, row: { Order_ID: "${{ event.body.id }}", total: 1 } }
+      - uses: bigquery/insert
+        with: { connection: warehouse, table: visits, row: "${{ event.body }}" }
+  misfits:
+    on: { http.webhook: { source: shop, body: { id: int } } }
+    steps:
+      - uses: log
+        with: { message: hello }
+    finally:
+      - uses: bigquery/insert
+        with: { connection: warehouse, table: orders, row: { totla: 1 } }
+  off:
+    enabled: false
+    on: { http.webhook: { source: shop, body: { id: int } } }
+    steps:
+      - uses: bigquery/insert
+        with: { connection: warehouse, table: never, row: { id: 1 } }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_rules_are_held_against_the_columns_of_their_tables() {
+    let world = World::start().await.unwrap();
+    let apis = google_apis::start(world.tokens.clone()).await;
+    apis.add_table("orders", &["order_id", "total"]);
+    apis.add_table("visits", &["id"]);
+    let folder = folder();
+    let around = world
+        .settings("hook")
+        .replace("allow: [", &format!("allow: [\"{}\", ", apis.authority))
+        .replace("google:\n", &format!("google:\n  bigquery-url: {}\n", apis.url));
+    world.github.accept_token("the new secret of this test");
+    let connection = "connections:\n  warehouse: { type: bigquery, project: acme-data, dataset: events, tables: [orders, visits, never, gone] }\n";
+    fs::write(folder.path().join("declic.yaml"), format!("{SETTINGS}{connection}{around}")).unwrap();
+    fs::write(folder.path().join("rules/inserts.yaml"), INSERTS).unwrap();
+    let text = said(&declic(folder.path(), &["doctor"]));
+    let line = |about: &str| text.lines().find(|line| line.contains(about)).unwrap_or_else(|| panic!("{about}: {text}"));
+    let wrong = line("table warehouse/orders");
+    assert!(wrong.starts_with("wrong") && wrong.contains("rule misfits: the table has no column `totla`"), "{text}");
+    assert!(wrong.contains("rule misfits: the table requires `order_id`") && !wrong.contains("rule fits"), "{text}");
+    assert!(line("table warehouse/visits").contains("1 rows are computed"), "{text}");
+    assert!(!text.contains("warehouse/never"), "a rule that is off needs nothing: {text}");
+    fs::write(folder.path().join("rules/inserts.yaml"), INSERTS.replace("totla: 1", "order_id: x").replace("visits", "gone"))
+        .unwrap();
+    let text = said(&declic(folder.path(), &["doctor"]));
+    assert!(text.contains("fine   table warehouse/orders: 2 columns, which the rows of 2 steps fit"), "{text}");
+    assert!(text.contains("wrong  table warehouse/gone: ") && text.contains("bigquery.tables.get"), "{text}");
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::action::{Action, Call, Class, Clients, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
+use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, all, invalid};
+use crate::google::Google;
 use crate::http::{Method, Request, shown};
 use crate::kinds::google;
 
@@ -103,7 +104,7 @@ pub struct Column {
 }
 
 /// The columns of a table of a connection (its settings, of type `bigquery`): what `declic doctor` holds rows against before one is lost.
-pub async fn columns(clients: &Clients, connection: &Value, table: &str, deadline: Instant) -> Result<Vec<Column>, Failure> {
+pub async fn columns(client: &Google, connection: &Value, table: &str, deadline: Instant) -> Result<Vec<Column>, Failure> {
     let refuse = |why: Why| Failure::Final { why };
     let params = Map::from_iter([("table".to_owned(), Value::from(table))]);
     let call = Call {
@@ -118,10 +119,10 @@ pub async fn columns(clients: &Clients, connection: &Value, table: &str, deadlin
     let (project, dataset) = (part("project")?, part("dataset")?);
     let table = google::segment(&given::params(&call), "table").map_err(refuse)?;
     let account = google::act_as(&settings).map_err(refuse)?;
-    let base = &clients.google.settings().bigquery_url;
+    let base = &client.settings().bigquery_url;
     let address = format!("{base}/bigquery/v2/projects/{project}/datasets/{dataset}/tables/{table}");
     let request = Request::to(Method::GET, &address, deadline);
-    let answer = clients.google.send(account.as_deref(), request).await.and_then(|answer| answer.json());
+    let answer = client.send(account.as_deref(), request).await.and_then(|answer| answer.json());
     let answer = answer.map_err(|error| error.into_failure("BigQuery"))?;
     let fields = answer.pointer("/schema/fields").and_then(Value::as_array).into_iter().flatten();
     let text = |field: &Value, name: &str| field.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

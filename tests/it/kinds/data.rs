@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::actor::{Actor, Recorder, code};
 use crate::support::google_apis::GONE;
+use crate::support::service::source;
 
 const PUBLISH: &str = "pubsub/publish";
 const INSERT: &str = "bigquery/insert";
@@ -47,7 +48,7 @@ async fn a_published_message_is_json_with_its_order_and_the_key_of_its_call() {
     let messages = actor.apis.messages(TOPIC);
     assert_eq!(outcome.outputs, json!({ "message_id": "1" }));
     assert_eq!(serde_json::from_str::<Value>(&messages[0].data).unwrap(), json!({ "id": 17, "ok": true }));
-    assert_eq!(messages[0].attributes, json!({ "service": "api", "count": "3", "declic-key": "d1-p-1" }));
+    assert_eq!(messages[0].attributes, json!({ "service": "api", "count": "3", "declic-key": "d1-p-1", "declic-hops": "1" }));
     assert_eq!(messages[0].ordering_key.as_deref(), Some("17"));
     assert_eq!((messages[1].data.as_str(), &messages[1].ordering_key), ("plain text", &None));
     actor.assert_nothing_refused();
@@ -71,7 +72,7 @@ async fn what_pubsub_would_not_take_or_the_operator_does_not_offer_is_never_sent
         json!({ "topic": "../x" }),
         json!({ "attributes": { "googclient": "x" } }),
         json!({ "attributes": { "a": "x".repeat(1025) } }),
-        json!({ "attributes": (0..100).map(|number| (number.to_string(), Value::from(1))).collect::<serde_json::Map<_, _>>() }),
+        json!({ "attributes": (0..99).map(|number| (number.to_string(), Value::from(1))).collect::<serde_json::Map<_, _>>() }),
         json!({ "ordering-key": "x".repeat(1025) }),
         json!({ "data": "" }),
     ] {
@@ -200,12 +201,72 @@ async fn a_row_can_be_held_against_the_columns_of_its_table_before_it_is_sent() 
     let actor = warehouse().await;
     let until = || std::time::Instant::now() + std::time::Duration::from_secs(5);
     let connection = actor.connection.clone().unwrap();
-    let found = columns(&actor.clients, &connection, "orders", until()).await.unwrap();
+    let found = columns(&actor.clients.google, &connection, "orders", until()).await.unwrap();
     assert_eq!(found.len(), 4);
     assert!(misfits(&found, ["Order_ID", "total"]).is_empty());
     assert_eq!(misfits(&found, ["typo"]), ["the table has no column `typo`", "the table requires `order_id`"]);
-    let gone = columns(&actor.clients, &connection, "gone", until()).await.unwrap_err();
+    let gone = columns(&actor.clients.google, &connection, "gone", until()).await.unwrap_err();
     assert_eq!(gone.why().code, "not-found");
-    assert!(columns(&actor.clients, &connection, "a/b", until()).await.is_err());
+    assert!(columns(&actor.clients.google, &connection, "a/b", until()).await.is_err());
     actor.apis.ledger.requests().iter().for_each(|asked| assert_ne!(asked.status, 400, "{asked:?}"));
+}
+
+/// What a message or a task carries is read again by the source that it comes back to, until nothing more is sent.
+#[tokio::test]
+async fn messages_and_tasks_that_come_back_end_at_the_fifth_hop() {
+    use declic::clock::Timestamp;
+    use declic::event::Event;
+    use declic::journal::record::{Delivery, NewDelivery};
+    use declic::sources::Source;
+
+    let back = |source: &dyn Source, headers: Vec<(String, String)>, body: Value| -> Event {
+        let content = NewDelivery {
+            source: "back".to_owned(),
+            delivery_id: "1".to_owned(),
+            event_type: "any".to_owned(),
+            headers,
+            body: body.to_string().into_bytes().into(),
+            received_at: Timestamp(1_764_000_000_000),
+            trace: String::new(),
+            verified: String::new(),
+        };
+        let delivery = Delivery { id: "d1".to_owned(), content, replay: false, learned: None };
+        source.decode(&delivery, false).unwrap().expect("an event")
+    };
+    let auth = json!({ "auth": { "token": { "header": "x-token", "secret": "hook" } } });
+    let push = source("back", "pubsub-push", auth.clone(), &["s"]);
+    let tasks = source("back", "google-cloud-tasks", auth, &["s"]);
+
+    let mut bus = bus().await;
+    let mut sent = 0;
+    while let Ok(intent) = bus.prepare(PUBLISH, "d1-p-1", message(json!({ "attributes": { "declic-hops": "0" } }))) {
+        bus.attempt(PUBLISH, &intent, 1, &Recorder::default()).await.unwrap();
+        sent += 1;
+        let message = bus.apis.messages(TOPIC).pop().unwrap();
+        let pushed = json!({ "subscription": "projects/acme-ops/subscriptions/back",
+            "message": { "messageId": "1", "publishTime": "2026-11-24T14:00:00Z", "attributes": message.attributes } });
+        let event = back(push.as_ref(), vec![("content-type".into(), "application/json".into())], pushed);
+        assert_eq!(event.hops(), sent, "what a rule writes there does not count");
+        bus.origin.hops = event.hops();
+    }
+    assert_eq!(sent, 5);
+
+    let mut later = Actor::new().await;
+    later.apis.add_queue("projects/acme-ops/locations/europe-west1/queues/later");
+    later.connection =
+        Some(json!({ "type": "cloud-tasks", "project": "acme-ops", "location": "europe-west1", "queues": ["later"],
+        "base-url": "https://api.example.dev" }));
+    let mut made = 0;
+    let with = json!({ "queue": "later", "path": "/x", "body": {}, "headers": { "Declic-Hops": "0" } });
+    while let Ok(intent) = later.prepare("cloud-tasks/create", &format!("d{made}-t-1"), with.clone()) {
+        let name = later.attempt("cloud-tasks/create", &intent, 1, &Recorder::default()).await.unwrap().outputs["name"].clone();
+        made += 1;
+        let tasks_now = later.apis.tasks("projects/acme-ops/locations/europe-west1/queues/later");
+        let task = tasks_now.iter().find(|task| task["name"] == name).expect("it was made");
+        let headers = task["httpRequest"]["headers"].as_object().unwrap();
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        later.origin.hops = back(tasks.as_ref(), headers, json!({})).hops();
+        assert_eq!(later.origin.hops, made);
+    }
+    assert_eq!(made, 5);
 }

@@ -182,6 +182,14 @@ impl Actor {
         }
     }
 
+    /// From now on Google's APIs for data are an emulator.
+    pub fn ask_emulator(&mut self, url: &str) {
+        let mut google = self.clients.google.settings().clone();
+        google.bigquery_url = url.to_owned();
+        google.cloud_tasks_url = url.to_owned();
+        self.clients.google = Google::new(self.clients.http.clone(), google, now).unwrap();
+    }
+
     /// From now on there is no metadata server, as on a laptop.
     pub fn leave_google_cloud(&mut self) {
         let mut google = self.clients.google.settings().clone();

@@ -7,6 +7,7 @@ pub mod client;
 pub mod described;
 pub mod discovery;
 pub mod echo;
+pub mod emulators;
 pub mod google_apis;
 pub mod issuer;
 pub mod openapi;

@@ -30,6 +30,11 @@ pub struct Push<'a> {
 impl Scene {
     /// A service with these rules, the target `web_staging`, and more settings.
     pub async fn start(rules: &str, more: &str) -> Self {
+        Self::serving(rules, more, &[]).await
+    }
+
+    /// The same with more arguments of `declic serve`.
+    pub async fn serving(rules: &str, more: &str, arguments: &[&str]) -> Self {
         let world = World::start().await.expect("the stand-ins start");
         world.cloud_run.operations_take(Duration::from_millis(20), 1);
         world.github.accept_token("a token of this test");
@@ -45,7 +50,9 @@ impl Scene {
         fs::write(folder.path().join("declic.yaml"), settings).expect("written");
         fs::create_dir(folder.path().join("rules")).expect("made");
         fs::write(folder.path().join("rules/web.yaml"), rules).expect("written");
-        let service = Binary::start(folder.path(), |_| {});
+        let service = Binary::start(folder.path(), |command| {
+            command.args(arguments);
+        });
         Self { world, service, folder }
     }
 

@@ -1,0 +1,43 @@
+//! `declic serve --dry-run`: what would be done is decided, rendered and recorded, and the world stays as it is.
+
+use declic::demo::stand_ins::{FIRST_COMMIT, SERVICE_NAME};
+
+use crate::support::scene::{Push, Scene};
+
+const RULES: &str = r#"
+version: 1
+rules:
+  deploy:
+    on: { github.push: { branches: [main] } }
+    environment: { name: staging, url: "${{ steps.deploy.outputs.url }}" }
+    concurrency: { group: web }
+    steps:
+      - id: deploy
+        uses: cloud-run/deploy
+        with: { target: web_staging, image: "europe-docker.pkg.dev/acme-build/web/web:${{ event.sha }}", wait-for-image: 1m }
+      - uses: github/comment
+        with: { body: "Staging runs ${{ steps.deploy.outputs.revision }}" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_rehearses_records_every_rendered_call_and_changes_nothing() {
+    let scene = Scene::serving(RULES, "", &["--dry-run"]).await;
+    scene.commit(FIRST_COMMIT, &[]);
+    let revisions = scene.world.cloud_run.revisions(SERVICE_NAME).len();
+    let push = Push { guid: "p-1", before: "0000000000000000000000000000000000000000", after: FIRST_COMMIT, forced: false };
+    let delivery = scene.push(&push).await;
+    let run = scene.run_once(&delivery, "succeeded");
+    assert_eq!(run["run"]["dry"], true, "{run:#}");
+    let steps = run["steps"].as_array().expect("steps");
+    assert_eq!(steps.len(), 4, "a deployment, two steps and its status: {run:#}");
+    let said = run.to_string();
+    assert!(said.contains(&format!("web/web:{FIRST_COMMIT}")) && said.contains("dry run, nothing was done"), "{run:#}");
+    assert_eq!(scene.world.cloud_run.revisions(SERVICE_NAME).len(), revisions);
+    let wrote = |asked: &&declic::demo::stand_ins::ledger::Asked| asked.method != "GET";
+    let github = scene.world.github.ledger.requests();
+    assert_eq!(github.iter().filter(wrote).count(), 0, "{github:?}");
+    assert_eq!(scene.world.cloud_run.ledger.requests().iter().filter(wrote).count(), 0);
+    // A restart without the flag does not make it come true.
+    let shown = scene.declic(&["deliveries", "show", &delivery]).1;
+    assert!(shown.contains("dry run"), "{shown}");
+}
