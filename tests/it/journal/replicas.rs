@@ -167,7 +167,7 @@ async fn a_replica_hears_of_what_another_one_took_in() {
 async fn texts_that_a_server_cannot_hold_are_kept_all_the_same() {
     let (_, replicas) = replicas(1).await;
     let journal = &replicas[0];
-    let odd = NewDelivery { event_type: "pu\0sh".to_owned(), trace: "x".repeat(5000), ..delivery("d\01") };
+    let odd = NewDelivery { event_type: "pu\0sh".to_owned(), trace: "x".repeat(5000), ..delivery("d\x001") };
     let appended = journal.append(odd.clone()).await.unwrap();
     assert!(matches!(journal.append(odd).await, Ok(Appended::Duplicate { id }) if id == id_of(&appended)));
     let waiting = journal.claim(claim("m", 1, 0)).await.unwrap().deliveries.remove(0);
