@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::rules::registry;
 use crate::rules::suggest::did_you_mean;
 use crate::rules::testing::Happening;
-use crate::sources::github;
+use crate::sources::{events, github};
 
 /// The event of that name. The error is for people, with a suggestion.
 pub fn known(event: &str) -> Result<&'static str, String> {
@@ -31,8 +31,8 @@ pub fn from_body(event: &'static str, text: &str, body: Value) -> Result<Happeni
         with["payload"] = body;
         return Ok(Happening { event: kind.to_owned(), actor: contexts.actor, repo: contexts.repo, ..happening(with) });
     }
-    match event {
-        "http.webhook" | "pubsub.message" => Ok(happening(json!({ "body": body, "method": "POST" }))),
-        _ => Err(format!("bodies of {event} cannot be read here yet: give a YAML file with `with:` as in tests")),
+    if let Some(decoded) = events::unproved(event, text)? {
+        return Ok(happening(Value::Object(decoded.fields)));
     }
+    Ok(happening(json!({ "body": body, "method": "POST" })))
 }

@@ -32,7 +32,7 @@ pub struct Arguments {
     /// The event: github.push, http.webhook, …
     #[arg(long, value_name = "KIND", requires = "payload", required_unless_present = "delivery")]
     event: Option<String>,
-    /// A body as the provider sends it (JSON), or a YAML file with `with:`, `actor:` and `steps:` as in tests
+    /// A body as the provider sends it (JSON, or a form for slack.command and slack.action), or a YAML file with `with:`, `actor:` and `steps:` as in tests
     #[arg(long, value_name = "FILE", requires = "event")]
     payload: Option<PathBuf>,
     /// A recorded delivery, by our id of it
@@ -120,6 +120,10 @@ fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
     // Where JSON was meant, what YAML says to it helps nobody.
     let quoted_key = text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
     let is_json = quoted_key || payload.extension().is_some_and(|extension| extension == "json");
+    let is_form = matches!(event, "slack.command" | "slack.action") && text.trim().lines().count() == 1 && text.contains('=');
+    if is_form {
+        return from_body(event, &text, Value::Null).map_err(|why| format!("{path}: {why}"));
+    }
     match serde_json::from_str::<Value>(&text) {
         Ok(Value::Object(body)) if !body.contains_key("with") => {
             return from_body(event, &text, Value::Object(body)).map_err(|why| format!("{path}: {why}"));

@@ -121,6 +121,53 @@ fn a_payload_that_cannot_be_read_is_named_with_the_reason() {
 }
 
 #[test]
+fn bodies_are_explained_as_their_providers_send_them() {
+    let rules = "version: 1\nrules:\n  image:\n    on: { gcp.image: { source: s } }\n    if: event.tag == \"v1\"\n    steps: [{ uses: log, with: { message: x } }]\n  \
+        talk:\n    on: { dialogflow.intent: { source: s, intents: [hours] } }\n    reply: { text: hello }\n  \
+        say:\n    on: { slack.command: { source: s, command: deploy } }\n    if: event.args.size() == 1\n    reply: { text: done }\n  \
+        news:\n    on: { pubsub.message: { source: s } }\n    if: event.attributes.k == \"v\"\n    steps: [{ uses: log, with: { message: x } }]\n";
+    // {"action":"INSERT","digest":"e.dev/b/web/web@sha256:111…","tag":"e.dev/b/web/web:v1"}
+    let notice = serde_json::json!({
+        "action": "INSERT",
+        "digest": format!("e.dev/b/web/web@sha256:{}", "1".repeat(64)),
+        "tag": "e.dev/b/web/web:v1",
+    });
+    let pushed = |data: &str| {
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, data);
+        let message = serde_json::json!({ "data": data, "messageId": "1", "publishTime": "2026-11-24T06:00:00Z", "attributes": { "k": "v" } });
+        serde_json::json!({ "message": message, "subscription": "projects/p/subscriptions/s" }).to_string()
+    };
+    let es = r#"{ "session": "projects/p/agent/sessions/s", "queryResult": { "queryText": "when?", "intent": { "displayName": "hours" } } }"#;
+    let cx =
+        r#"{ "sessionInfo": { "session": "s" }, "intentInfo": { "displayName": "hours", "confidence": 0.9 }, "text": "when?" }"#;
+    let slack = "command=%2Fdeploy&text=web&user_id=U1&channel_id=C1&team_id=T1&trigger_id=1\n";
+    let folder = folder(&[
+        ("rules.yaml", rules),
+        ("image.json", &pushed(&notice.to_string())),
+        ("news.json", &pushed("hello")),
+        ("es.json", es),
+        ("cx.json", cx),
+        ("slack", slack),
+    ]);
+    for (event, payload, rule) in [
+        ("gcp.image", "image.json", "image"),
+        ("dialogflow.intent", "es.json", "talk"),
+        ("dialogflow.intent", "cx.json", "talk"),
+        ("slack.command", "slack", "say"),
+        ("pubsub.message", "news.json", "news"),
+    ] {
+        let arguments = ["explain", "--event", event, "--payload", payload, "--format", "json", "rules.yaml"];
+        let (out, why, status) = said(folder.path(), &arguments);
+        assert_eq!(status, Some(0), "{payload}: {why}");
+        let answer: Value = serde_json::from_str(&out).expect("JSON");
+        let trace = answer["traces"].as_array().expect("traces").iter().find(|trace| trace["rule"] == rule);
+        assert!(trace.is_some_and(|trace| trace["verdict"] == "matched"), "{payload}: {answer:#}");
+    }
+    let (_, why, status) = said(folder.path(), &["explain", "--event", "gcp.image", "--payload", "es.json", "rules.yaml"]);
+    assert!(status == Some(2) && why.contains("es.json: "), "{why}");
+}
+
+#[test]
 fn every_format_is_one_document_and_leaves_the_exit_status_alone() {
     let folder = folder(&[("a.yaml", RIGHT), ("b.yaml", WRONG)]);
     let printed = |format: &str, files: &[&str], expected: i32| {

@@ -19,6 +19,7 @@ use declic_actions::hops;
 use serde_json::{Map, Value};
 
 use super::journaled;
+use crate::clock::Timestamp;
 use crate::event::{Event, HOPS, OWN};
 use crate::journal::record::{Delivery, NewDelivery};
 
@@ -35,6 +36,40 @@ pub struct Decoded {
     pub fields: Map<String, Value>,
     /// Was it caused by an effect of ours?
     pub own: bool,
+}
+
+/// Reads a body as its provider sends it as an event of that kind, for trying rules out; nothing says who sent it. `None` for kinds whose bodies
+/// can be anything.
+pub fn unproved(kind: &str, body: &str) -> Result<Option<Decoded>, String> {
+    let is_form = matches!(kind, slack::COMMAND | slack::ACTION);
+    let json: Value = if is_form { Value::Null } else { serde_json::from_str(body).map_err(|error| error.to_string())? };
+    let has = |key: &str| json.get(key).is_some_and(Value::is_object);
+    let decode: Decode = match kind {
+        slack::COMMAND | slack::ACTION | slack::EVENT => slack::decode,
+        image::KIND => image::decode,
+        alert::KIND if has("message") => alert::by_pubsub,
+        alert::KIND => alert::direct,
+        dialogflow::KIND if has("sessionInfo") => dialogflow::cx,
+        dialogflow::KIND => dialogflow::es,
+        pubsub::KIND if has("message") => pubsub::decode,
+        _ => return Ok(None),
+    };
+    let written = if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
+    let content = NewDelivery {
+        source: String::new(),
+        delivery_id: String::new(),
+        event_type: String::new(),
+        headers: vec![("content-type".to_owned(), written.to_owned())],
+        body: body.trim().to_owned().into(),
+        received_at: Timestamp(0),
+        trace: String::new(),
+        verified: String::new(),
+    };
+    match decode(&content, true)? {
+        Some(decoded) if decoded.kind == kind => Ok(Some(decoded)),
+        Some(other) => Err(format!("this is a {}, not a {kind}", other.kind)),
+        None => Err(format!("there is no {kind} in it")),
+    }
 }
 
 impl Decoded {
