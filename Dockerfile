@@ -2,8 +2,11 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY actions actions
 COPY src src
+# Named in Cargo.toml, so cargo wants it to be there.
+COPY benches benches
 RUN cargo build --release --locked --bin declic
 # The libraries are copied from where the linker will look for them; resolving names needs nothing beside libc since glibc 2.34.
 RUN set -eu; mkdir -p /out/etc/ssl/certs /out/usr/local/bin /out/var/lib/declic /out/tmp; \

@@ -12,7 +12,7 @@ FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept bench-stages image clean
+.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept bench-stages image image-test sbom clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,12 @@ bench-stages: ## Instructions of each stage of a delivery, as valgrind counts th
 
 image: ## Build the container image (docker or buildah)
 	@if command -v docker >/dev/null 2>&1; then docker build -t declic . ; else buildah bud -t declic . ; fi
+
+image-test: ## Build the image by its Dockerfile without a container engine, hold it to its promises, and run it (Debian 12, root; minutes)
+	./scripts/test-image
+
+sbom: ## List what the command is made of, as CycloneDX
+	@./scripts/sbom
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -120,7 +120,10 @@ fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
     // Where JSON was meant, what YAML says to it helps nobody.
     let quoted_key = text.trim_start().strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with('"'));
     let is_json = quoted_key || payload.extension().is_some_and(|extension| extension == "json");
-    let is_form = matches!(event, "slack.command" | "slack.action") && text.trim().lines().count() == 1 && text.contains('=');
+    let is_form = matches!(event, "slack.command" | "slack.action")
+        && !quoted_key
+        && text.trim().lines().count() == 1
+        && text.contains('=');
     if is_form {
         return from_body(event, &text, Value::Null).map_err(|why| format!("{path}: {why}"));
     }
