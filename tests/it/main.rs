@@ -12,6 +12,7 @@ mod commands;
 mod console;
 mod crash;
 mod demo;
+mod deploying;
 mod described;
 mod dispatch;
 mod docs;
