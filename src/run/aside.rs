@@ -1,12 +1,13 @@
 //! Effects that belong to no run: they are about a delivery, or about rules that are not in force. Made by the actions that steps are made by.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use declic_actions::action::{Call, Context, Failure, Progress, Stop};
 use declic_actions::http::traced;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::shared::Shared;
 
@@ -23,7 +24,7 @@ pub(super) async fn act(shared: &Shared, name: &str, call: Call, deadline: Insta
     loop {
         let context = Context {
             clients: &shared.clients,
-            deadline,
+            deadline: deadline.into_std(),
             attempt: 2,
             is_last: false,
             saved: None,

@@ -1,10 +1,11 @@
 //! What a person who gives a command in a comment sees at once: a reaction that it was taken up, or how it is written.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::{Call, Origin};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::aside::act;
 use super::shared::Shared;

@@ -2,10 +2,11 @@
 //! the same check run and writes the same into it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use declic_actions::action::{Call, Origin};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::aside::act;
 use super::shared::Shared;
@@ -28,7 +29,7 @@ const NAME: &str = "declic/rules";
 pub(super) async fn review(shared: &Arc<Shared>, delivery: &Delivery, event: &Event) -> Option<Trace> {
     let repositories = shared.repositories.as_ref().filter(|repositories| repositories.reviews(event))?;
     let deadline = Instant::now() + PATIENCE;
-    let outcome = match repositories.review(event, deadline).await {
+    let outcome = match repositories.review(event, deadline.into_std()).await {
         Ok(None) => return None,
         Ok(Some(review)) => check(shared, delivery, event, review, deadline).await,
         Err(why) => Err(why),
