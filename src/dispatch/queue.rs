@@ -1,7 +1,7 @@
 //! Wake-ups through a queue of Google's, for hosts that give a process no time between requests: each call of `/internal/dispatch` does a
 //! piece of work inside its request, and asks for the next call before it is answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +10,7 @@ use declic_actions::http::{HttpError, Method, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 
@@ -81,7 +82,7 @@ impl Queue {
 
     /// Asks for a call. The error is for the log: the sweep finds what is not called.
     pub async fn call(&self, call: &Call) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = (Instant::now() + PATIENCE).into_std();
         let body = STANDARD.encode(serde_json::to_vec(&call.subject).map_err(|error| error.to_string())?);
         let request = match self.settings.kind {
             Kind::CloudTasks => {
