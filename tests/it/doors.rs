@@ -213,6 +213,27 @@ async fn challenges_are_answered_and_never_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_unsigned_challenge_signs_is_never_taken_in_as_a_delivery() {
+    let fields = json!({
+        "auth": { "hmac": { "secret": "hook", "header": "X-Sig", "timestamp-header": "X-Time", "signed": "{timestamp}.{body}" } },
+        "challenge": { "method": "GET", "unsigned": true, "token": "query:c", "mac": "hex", "secret": "hook", "json": { "r": "{mac}" } },
+    });
+    let service = Service::start(vec![source("ours", "webhook", fields, &["a shared secret"])], Limits::default()).await;
+    let now = declic::clock::Timestamp::now().seconds();
+    for (content_type, body) in
+        [("application/x-www-form-urlencoded", "text=deploy"), ("application/json", "1"), ("text/csv", "a")]
+    {
+        let asked = service.send("GET", &format!("/hooks/ours?c={now}.{body}"), &[], b"").await;
+        let signature = asked.json()["r"].as_str().expect("the challenge is answered").to_owned();
+        let headers = [("Content-Type", content_type), ("X-Sig", &signature), ("X-Time", &now.to_string())]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let answer = service.send("POST", "/hooks/ours", &headers, body.as_bytes()).await;
+        assert!(matches!(answer.status, 400 | 415), "{content_type}: {}", answer.status);
+    }
+    assert!(service.stored().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_notion_makes_is_shown_and_nothing_else_is_taken_in() {
     let pairing = source("notes", "notion", json!({}), &[]);
     let shown = Arc::new(Mutex::new(Vec::new()));

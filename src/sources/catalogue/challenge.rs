@@ -133,6 +133,11 @@ impl Challenge {
         })
     }
 
+    /// Does whoever asks get a MAC over a token of their choice?
+    pub fn signs_for_anybody(&self) -> bool {
+        self.unsigned && self.mac.is_some()
+    }
+
     /// Is this request the challenge, and what is the answer? `None`: it is something else.
     pub fn answer(&self, view: &View<'_>) -> Option<Result<Answer, Refusal>> {
         if view.inbound.method != self.method {

@@ -107,6 +107,9 @@ impl CatalogueSource {
         let scheme = building.scheme(definition.auth.list())?;
         let challenges = definition.challenge.list().into_iter().map(|form| Challenge::new(form, &building));
         let challenges: Vec<Challenge> = challenges.collect::<Result<_, _>>()?;
+        // A token that anybody has signed must not be a body that is taken in: an object or a list cannot be made of a token's characters.
+        let signs_for_anybody = challenges.iter().any(Challenge::signs_for_anybody);
+        let body = if signs_for_anybody && definition.body == Body::Any { Body::Json } else { definition.body };
         let answers = definition.answer.list().into_iter().map(|answer| {
             let when = answer.when.as_ref().map(|path| Pattern::read(&format!("{{has:{path}}}"))).transpose()?;
             Ok((when, answer))
@@ -122,7 +125,7 @@ impl CatalogueSource {
             },
             scheme,
             require: definition.require.into_iter().collect(),
-            body: definition.body,
+            body,
             payload: definition.payload,
             event: patterns(definition.event.list())?,
             event_names: definition.event_names,
