@@ -16,7 +16,7 @@ use crate::clock::Timestamp;
 const MOST: usize = 64;
 /// Seconds between two fetches of one address: an unknown key id must not let a sender make us ask as often as it likes.
 const PAUSE: i64 = 30;
-/// Fetches in one minute, of all addresses together.
+/// Fetches in one minute, of all addresses of one form together: certificates, whose addresses senders name, leave the keys their share.
 const PER_MINUTE: usize = 30;
 /// Seconds for which keys are fresh at least and at most, whatever their server says.
 const FRESH: (i64, i64) = (60, 24 * 3600);
@@ -80,7 +80,7 @@ impl Entry {
 #[derive(Default)]
 pub struct Trust {
     entries: Mutex<HashMap<String, Entry>>,
-    tries: Mutex<Vec<i64>>,
+    tries: Mutex<Vec<(Form, i64)>>,
 }
 
 impl std::fmt::Debug for Trust {
@@ -117,11 +117,11 @@ impl Trust {
             }
         }
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        tries.retain(|tried| now.saturating_sub(*tried) < 60);
-        if tries.len() >= PER_MINUTE {
+        tries.retain(|(_, tried)| now.saturating_sub(*tried) < 60);
+        if tries.iter().filter(|(form, _)| *form == want.form).count() >= PER_MINUTE {
             return false;
         }
-        tries.push(now);
+        tries.push((want.form, now));
         let entry = entries.entry(want.url.clone()).or_default();
         entry.tried_at = Some(now);
         entry.flying = true;
@@ -245,7 +245,11 @@ mod tests {
     fn a_flood_of_addresses_is_not_fetched() {
         let trust = Trust::default();
         let other = |number: i32| Want { url: format!("https://{number}.example/"), ..want() };
-        let begun = (0..100).filter(|number| trust.begin(&other(*number), Timestamp(0))).count();
+        let certificate = |number: i32| Want { form: Form::Certificate, ..other(number) };
+        let begun = (0..100).filter(|number| trust.begin(&certificate(*number), Timestamp(0))).count();
+        assert_eq!(begun, PER_MINUTE);
+        // Whoever names addresses of certificates does not keep anybody's keys from being fetched.
+        let begun = (100..200).filter(|number| trust.begin(&other(*number), Timestamp(0))).count();
         assert_eq!(begun, PER_MINUTE);
     }
 }
