@@ -151,6 +151,7 @@ impl Rotation {
         let found = format!("the current `{secret}` {}, the previous one {}", when(newest), when(older));
         match self.advice(now) {
             Advice::NothingToRemove => format!("`{secret}` {}", when(newest)),
+            Advice::NotChangedYet if older.is_none() => format!("{found}: keep the previous one until the current one matches"),
             Advice::NotChangedYet => format!("{found}: keep the previous one, the provider still signs with it"),
             Advice::Wait(until) => {
                 format!(
