@@ -61,7 +61,7 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
             let declared = trigger.shapes.first().map(|(_, shape)| shape);
             let Some(event) = sample::event(happening, source, declared) else { continue };
             if !known.iter().any(|(other, _)| *other == event) {
-                known.push((event.clone(), index.decide(&event).traces));
+                known.push((event.clone(), index.decide_all(&event).traces));
             }
             let traces = known.iter().find(|(other, _)| *other == event).map(|(_, traces)| traces);
             let trace = traces.and_then(|traces| traces.iter().find(|trace| trace.rule == rule.name));
