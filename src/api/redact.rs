@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value};
 
+use crate::matching::Trace;
+use crate::rules::expr::Reason;
+
 /// A body as it may be shown.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
@@ -71,6 +74,36 @@ impl Redaction {
         (name, self.value(value))
     }
 
+    /// Why a rule matched or did not, without what was found in hidden fields.
+    pub fn trace(&self, mut trace: Trace) -> Trace {
+        for check in &mut trace.checks {
+            self.found(&mut check.found, &mut check.hint);
+            if let Some(reason) = &mut check.reason {
+                self.reason(reason);
+            }
+        }
+        trace
+    }
+
+    fn reason(&self, reason: &mut Reason) {
+        for found in &mut reason.found {
+            self.found(found, &mut reason.hint);
+        }
+        for part in &mut reason.parts {
+            self.reason(part);
+        }
+    }
+
+    /// `event.payload.token = "…"`: what follows a name that hides it is hidden, and a hint may repeat it.
+    fn found(&self, found: &mut String, hint: &mut Option<String>) {
+        let Some((path, _)) = found.split_once(" = ") else { return };
+        let mut names = path.split(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '_' | '-')));
+        if names.any(|name| self.hides_field(name)) {
+            *found = format!("{path} = {HIDDEN}");
+            *hint = None;
+        }
+    }
+
     /// A body as it may be shown.
     pub fn body(&self, bytes: &[u8]) -> Body {
         if let Ok(value) = crate::json::parse(bytes) {
@@ -128,6 +161,25 @@ mod tests {
             "list": [{ "client_secret": HIDDEN }], "secret": null
         });
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn reasons_do_not_tell_what_a_hidden_field_holds() {
+        let reason = |found: &str, parts: Vec<Reason>| Reason {
+            holds: false,
+            text: String::new(),
+            found: vec![found.to_owned()],
+            parts,
+            hint: Some("near abc".to_owned()),
+        };
+        let mut told = reason("event.branch = \"main\"", vec![reason("event.payload.api_token = \"abc\", 1 = 2", Vec::new())]);
+        Redaction::default().reason(&mut told);
+        assert_eq!(
+            (told.found.as_slice(), told.hint.as_deref()),
+            (["event.branch = \"main\"".to_owned()].as_slice(), Some("near abc"))
+        );
+        assert_eq!(told.parts[0].found, ["event.payload.api_token = ‹hidden›"]);
+        assert_eq!(told.parts[0].hint, None);
     }
 
     #[test]

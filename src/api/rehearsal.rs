@@ -268,7 +268,8 @@ impl State {
                 let event = self.decode(&delivery).map_err(Failure::conflict)?;
                 let Some(event) = event else { return Ok(Played::default()) };
                 let decisions = Index::new(Arc::clone(&set)).decide_all(&event);
-                let mut played = Played { traces: decisions.traces, ..Played::default() };
+                let traces = decisions.traces.into_iter().map(|trace| self.redaction.trace(trace)).collect();
+                let mut played = Played { traces, ..Played::default() };
                 for rule in &decisions.matched {
                     let one = play_rule(rule, &event, &BTreeMap::new(), Some(offer));
                     played.calls.extend(one.calls);

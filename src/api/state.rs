@@ -72,7 +72,9 @@ impl State {
             return Err(Failure::not_found("delivery"));
         }
         // Reasons that another version wrote otherwise are left out: everything else can still be shown.
-        Ok((record, traces.and_then(|traces| serde_json::from_value(traces).ok()).unwrap_or_default()))
+        let traces: Vec<crate::matching::Trace> =
+            traces.and_then(|traces| serde_json::from_value(traces).ok()).unwrap_or_default();
+        Ok((record, traces.into_iter().map(|trace| self.redaction.trace(trace)).collect()))
     }
 
     /// Headers and body of a delivery that may be seen.
