@@ -1,6 +1,5 @@
 //! What edited rule files would do: checked, played, held against what was recorded. Without effects.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use poem::web::Data;
@@ -23,7 +22,7 @@ use crate::matching::Index;
 use crate::rules::diagnostic::{self, Diagnostic};
 use crate::rules::load;
 use crate::rules::model::{RuleFile, RuleSet};
-use crate::rules::testing::{Happening, Played, play, play_rule};
+use crate::rules::testing::{Happening, Played, play, play_event};
 
 /// Deliveries that one backtest looks at, at most.
 const BACKTEST: usize = 2000;
@@ -267,15 +266,8 @@ impl State {
                 let delivery = self.content(&id).await?;
                 let event = self.decode(&delivery).map_err(Failure::conflict)?;
                 let Some(event) = event else { return Ok(Played::default()) };
-                let decisions = Index::new(Arc::clone(&set)).decide_all(&event);
-                let traces = decisions.traces.into_iter().map(|trace| self.redaction.trace(trace)).collect();
-                let mut played = Played { traces, ..Played::default() };
-                for rule in &decisions.matched {
-                    let one = play_rule(rule, &event, &BTreeMap::new(), Some(offer));
-                    played.calls.extend(one.calls);
-                    played.reply = played.reply.or(one.reply);
-                    played.faults.extend(one.faults);
-                }
+                let mut played = play_event(&event, &set, Some(offer));
+                played.traces = played.traces.into_iter().map(|trace| self.redaction.trace(trace)).collect();
                 played
             }
         };

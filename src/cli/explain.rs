@@ -1,6 +1,5 @@
 //! `declic explain`: every rule for one event: why, or why not.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,13 +11,12 @@ use super::paint::{Paint, printable};
 use super::{USAGE, colour, complain, reasons};
 use crate::backtest::records::Records;
 use crate::happening::{from_body, known};
-use crate::matching::Index;
 use crate::rule_files;
 use crate::rules::check::happening;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::load;
 use crate::rules::model::RuleSet;
-use crate::rules::testing::{Happening, Played, play, play_rule};
+use crate::rules::testing::{Happening, Played, play, play_event};
 use crate::settings::Environment;
 
 /// Arguments of `declic explain`.
@@ -102,15 +100,7 @@ fn by_delivery(id: &str, operator: &Operator, set: &Arc<RuleSet>) -> Result<Play
     let settings = operator.settings.as_ref().ok_or("--delivery needs the settings (--config): they say where the store is")?;
     let records = Records::open(settings)?;
     let event = records.event(id)?;
-    let decisions = Index::new(Arc::clone(set)).decide_all(&event);
-    let mut played = Played { traces: decisions.traces, ..Played::default() };
-    for rule in &decisions.matched {
-        let one = play_rule(rule, &event, &BTreeMap::new(), Some(&settings.offer));
-        played.calls.extend(one.calls);
-        played.reply = played.reply.or(one.reply);
-        played.faults.extend(one.faults);
-    }
-    Ok(played)
+    Ok(play_event(&event, set, Some(&settings.offer)))
 }
 
 /// A provider's body, if it looks like one; otherwise a file with the fields that matter.

@@ -11,7 +11,7 @@ pub mod sample;
 pub use play::outputs;
 
 pub(crate) use compare::{is_pattern, pattern};
-pub use play::{Played, PlayedCall, play, play_rule};
+pub use play::{Played, PlayedCall, play, play_event, play_rule};
 
 use crate::rules::model::{Offer, RuleSet};
 use std::sync::Arc;

@@ -54,7 +54,7 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
     let index = Index::new(rules.clone());
     let mut played = Played::default();
     let mut known: Vec<(Event, Vec<Trace>)> = Vec::new();
-    for rule in &rules.rules {
+    for (number, rule) in rules.rules.iter().enumerate() {
         let mut best: Option<(Trace, Event)> = None;
         for trigger in rule.triggers.iter().filter(|trigger| registry::is_heard_as(&happening.event, trigger.event)) {
             let source = trigger.source.as_deref().unwrap_or("sample");
@@ -63,9 +63,9 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
             if !known.iter().any(|(other, _)| *other == event) {
                 known.push((event.clone(), index.decide_all(&event).traces));
             }
+            // One trace for each rule, in their order.
             let traces = known.iter().find(|(other, _)| *other == event).map(|(_, traces)| traces);
-            let trace = traces.and_then(|traces| traces.iter().find(|trace| trace.rule == rule.name));
-            if let Some(trace) = trace
+            if let Some(trace) = traces.and_then(|traces| traces.get(number))
                 && best.as_ref().is_none_or(|(best, _)| rank(trace.verdict) > rank(best.verdict))
             {
                 best = Some((trace.clone(), event));
@@ -79,6 +79,19 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
                 Player { rule, event: &event, given, offer, played: &mut played, steps: Map::new() }.rule();
             }
         }
+    }
+    played
+}
+
+/// Plays an event as it was recorded: a trace for every rule, also of other events, and what those that match would call.
+pub fn play_event(event: &Event, rules: &Arc<RuleSet>, offer: Option<&Offer>) -> Played {
+    let decisions = Index::new(rules.clone()).decide_all(event);
+    let mut played = Played { traces: decisions.traces, ..Played::default() };
+    for rule in &decisions.matched {
+        let one = play_rule(rule, event, &BTreeMap::new(), offer);
+        played.calls.extend(one.calls);
+        played.reply = played.reply.or(one.reply);
+        played.faults.extend(one.faults);
     }
     played
 }
