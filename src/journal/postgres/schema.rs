@@ -4,6 +4,7 @@ use deadpool_postgres::Client;
 
 use super::database::fault;
 use crate::journal::LedgerError;
+use crate::journal::sql::not_newer;
 
 /// Everybody who brings a schema up to date takes this lock first: `Decl` in ASCII.
 const LOCK: i64 = 0x4465_636c;
@@ -194,7 +195,7 @@ pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), Str
     transaction.batch_execute(versions).await.map_err(|error| say(&error))?;
     let version = transaction.query_opt("SELECT version FROM schema_version", &[]).await.map_err(|error| say(&error))?;
     let version: i64 = version.map_or(0, |row| row.get(0));
-    check(version, newest)?;
+    not_newer(version, newest)?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(0)) {
         transaction.batch_execute(migration).await.map_err(|error| say(&error))?;
     }
@@ -213,19 +214,10 @@ pub(super) async fn recognise(client: &Client) -> Result<(), String> {
         return Err("there are no tables of Declic yet; has `declic serve` run with these settings?".to_owned());
     }
     let version: i64 = client.query_one("SELECT version FROM schema_version", &[]).await.map_err(|error| say(&error))?.get(0);
-    check(version, newest)?;
+    not_newer(version, newest)?;
     if version < newest {
         return Err(format!(
             "it has schema {version}, this Declic reads schema {newest}: start `declic serve` once, it brings the tables up to date"
-        ));
-    }
-    Ok(())
-}
-
-fn check(version: i64, newest: i64) -> Result<(), String> {
-    if version > newest {
-        return Err(format!(
-            "it has schema {version}, this Declic knows only {newest}: run the Declic that wrote it, or a newer one"
         ));
     }
     Ok(())

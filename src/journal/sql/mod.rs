@@ -29,3 +29,13 @@ pub use look::ReadOnly;
 pub(super) use look::{Look, Looking};
 pub(super) use store::{Care, Database, Durability, Fault, Session, Store, Undo};
 pub(super) use value::{Columns, Row, ToValue, Value};
+
+/// Refuses what a newer Declic wrote.
+pub(super) fn not_newer(version: i64, newest: i64) -> Result<(), String> {
+    if version > newest {
+        return Err(format!(
+            "it has schema {version}, this Declic knows only {newest}: run the Declic that wrote it, or a newer one"
+        ));
+    }
+    Ok(())
+}

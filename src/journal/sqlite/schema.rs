@@ -2,6 +2,8 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::journal::sql::not_newer;
+
 /// `Decl` in ASCII: a file with another mark is not ours.
 const APPLICATION_ID: i32 = 0x4465_636c;
 
@@ -232,10 +234,5 @@ fn check(Marks { version, mark, tables }: Marks, newest: i64) -> Result<(), Stri
     if mark != APPLICATION_ID && (mark != 0 || version != 0 || tables != 0) {
         return Err("it is a database of another program: name another file in `store:`".to_owned());
     }
-    if version > newest {
-        return Err(format!(
-            "it has schema {version}, this Declic knows only {newest}: run the Declic that wrote it, or a newer one"
-        ));
-    }
-    Ok(())
+    not_newer(version, newest)
 }
