@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::action::{Faults, Why};
 use crate::given::{all, every, invalid};
+use crate::secret::Secret;
 
 /// Headers that belong to the connection, to the client or to the operator.
 const RESERVED: &[&str] = &[
@@ -30,6 +31,17 @@ pub(super) fn base(text: &str) -> Result<Url, Why> {
     let plain =
         |url: &Url| url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
     url.filter(plain).ok_or_else(|| invalid("`connection.base-url` is an http or https address without user, query and fragment"))
+}
+
+/// The address that a connection keeps as its secret, if it has this form by the segments of its path. What is wrong with another could give
+/// it away, so nothing is said of it.
+pub(super) fn of_webhook(secret: &Secret, fits: impl Fn(&Url, &[&str]) -> bool) -> Option<Url> {
+    let url = Url::parse(secret.expose_text()?.trim()).ok()?;
+    let fits = {
+        let parts: Vec<&str> = url.path_segments().map(Iterator::collect).unwrap_or_default();
+        matches!(url.scheme(), "http" | "https") && fits(&url, &parts)
+    };
+    fits.then_some(url)
 }
 
 /// The address of a path below `base`, with its query.

@@ -10,6 +10,7 @@ use url::Url;
 use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec, Why};
 use crate::given::{self, all, invalid};
 use crate::http::{HttpError, Method, Request};
+use crate::kinds::address;
 use crate::kinds::auth::secret;
 use crate::kinds::github::cut;
 use crate::secret::Secret;
@@ -177,14 +178,11 @@ impl Plan {
     }
 }
 
-/// The address; what is wrong with it could give it away, so it is not repeated.
+/// The address of a webhook.
 fn webhook(secret: &Secret) -> Result<Url, Failure> {
-    let url = secret.expose_text().and_then(|text| Url::parse(text.trim()).ok());
-    let fits = |url: &Url| {
-        let parts: Vec<&str> = url.path_segments().map(Iterator::collect).unwrap_or_default();
-        matches!(url.scheme(), "http" | "https") && matches!(parts[..], ["api", "webhooks", _, _]) && url.query().is_none()
-    };
-    url.filter(fits).ok_or_else(|| Failure::last("invalid", "The secret of the Discord connection is no address of a webhook"))
+    let fits = |_: &Url, parts: &[&str]| matches!(parts, ["api", "webhooks", _, _]);
+    let url = address::of_webhook(secret, fits).filter(|url| url.query().is_none());
+    url.ok_or_else(|| Failure::last("invalid", "The secret of the Discord connection is no address of a webhook"))
 }
 
 /// Discord says in the body how long to wait, as a fraction of seconds.

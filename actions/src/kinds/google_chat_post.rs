@@ -10,6 +10,7 @@ use url::Url;
 use crate::action::{Action, Call, Class, Context, Failure, Faults, Field, Intent, Outcome, Repeat, Spec};
 use crate::given::{self, all, invalid, refuse_if};
 use crate::http::{Method, Request};
+use crate::kinds::address;
 use crate::kinds::auth::secret;
 use crate::kinds::github::cut;
 use crate::kinds::google;
@@ -92,15 +93,12 @@ impl Action for GoogleChatPost {
     }
 }
 
-/// The address; what is wrong with it could give it away, so it is not repeated.
+/// The address of a webhook.
 fn webhook(secret: &Secret) -> Result<Url, Failure> {
-    let url = secret.expose_text().and_then(|text| Url::parse(text.trim()).ok());
-    let fits = |url: &Url| {
-        let parts: Vec<&str> = url.path_segments().map(Iterator::collect).unwrap_or_default();
+    let fits = |url: &Url, parts: &[&str]| {
         let has = |wanted: &str| url.query_pairs().any(|(name, value)| name == wanted && !value.is_empty());
-        let place = matches!(parts[..], ["v1", "spaces", _, "messages"]);
-        matches!(url.scheme(), "http" | "https") && place && has("key") && has("token")
+        matches!(parts, ["v1", "spaces", _, "messages"]) && has("key") && has("token")
     };
     let fault = "The secret of the Google Chat connection is no address of a webhook, with `key` and `token`";
-    url.filter(fits).ok_or_else(|| Failure::last("invalid", fault))
+    address::of_webhook(secret, fits).ok_or_else(|| Failure::last("invalid", fault))
 }
