@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
 use super::remote::{Ask, Remote};
-use super::stored::{Format, From, Page, document};
+use super::stored::{Format, From, Page, document, tell};
 use super::{USAGE, WRONG, block_on, colour, complain, reasons, runs};
 use crate::journal::JournalError;
 use crate::journal::record::{Delivery, DeliveryRecord, DeliveryState, Listing};
@@ -175,17 +175,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         Some(Command::Show { id, body: true }) => return body(&store, id),
         Some(Command::Show { id, .. } | Command::Replay { id, .. }) => show(&store, id, arguments.from.format),
     };
-    match shown {
-        Ok(Some(text)) => {
-            out!("{text}");
-            ExitCode::SUCCESS
-        }
-        Ok(None) => complain(
-            WRONG,
-            "there is no such delivery; `declic deliveries` lists them, and old ones are removed after `store.keep`",
-        ),
-        Err(error) => complain(WRONG, error),
-    }
+    tell(shown, "there is no such delivery; `declic deliveries` lists them, and old ones are removed after `store.keep`")
 }
 
 fn list(store: &ReadOnly, which: &List, format: Format) -> Result<Option<String>, JournalError> {

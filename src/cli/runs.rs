@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::paint::{Paint, printable, table};
 use super::remote::{Ask, Remote};
-use super::stored::{Format, From, Page, document, length};
+use super::stored::{Format, From, Page, document, length, tell};
 use super::{USAGE, WRONG, block_on, colour, complain};
 use crate::clock::Timestamp;
 use crate::journal::record::{AttemptRecord, Listing, Phase, RunRecord, RunState, Selection, StepRecord};
@@ -149,16 +149,7 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
         Some(Command::Show { id } | Command::Retry { id } | Command::Cancel { id }) => show(&store, id, arguments.from.format),
         Some(Command::Redrive(_) | Command::Approve(_) | Command::Reject(_)) => Ok(None),
     };
-    match shown {
-        Ok(Some(text)) => {
-            out!("{text}");
-            ExitCode::SUCCESS
-        }
-        Ok(None) => {
-            complain(WRONG, "there is no such run; `declic runs` lists them, and old ones are removed after `store.keep`")
-        }
-        Err(error) => complain(WRONG, error),
-    }
+    tell(shown, "there is no such run; `declic runs` lists them, and old ones are removed after `store.keep`")
 }
 
 /// The same through the API of another service.

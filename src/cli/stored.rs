@@ -1,15 +1,17 @@
 //! What `declic deliveries` and `declic runs` have in common: which store, which page of a listing, and how it is shown.
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::remote::{Ask, Remote};
-use crate::journal::Journal;
+use super::{WRONG, complain};
 use crate::journal::record::Listing;
 use crate::journal::sqlite::ReadOnly;
+use crate::journal::{Journal, JournalError};
 use crate::settings::{self, Environment, Mode};
 
 /// Which store, and how it is shown.
@@ -24,6 +26,18 @@ pub struct From {
     /// Ask a service elsewhere, with the token in DECLIC_TOKEN, instead of the store on this machine
     #[arg(long, value_name = "URL", global = true)]
     remote: Option<String>,
+}
+
+/// Says what was found, or that there is nothing of that id: status 1.
+pub fn tell(shown: Result<Option<String>, JournalError>, missing: &str) -> ExitCode {
+    match shown {
+        Ok(Some(text)) => {
+            out!("{text}");
+            ExitCode::SUCCESS
+        }
+        Ok(None) => complain(WRONG, missing),
+        Err(error) => complain(WRONG, error),
+    }
 }
 
 /// How it is shown.
