@@ -9,21 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::binary::{Binary, WEBHOOK_SECRET, declic, keep_to_this_machine};
+use crate::support::binary::{Binary, WEBHOOK_SECRET, fresh};
 use crate::support::service::{Answer, push, read_answer, request, signature};
 
 /// Connections that each of the floods opens.
 const IDLE: usize = 10_000;
 /// What the test itself needs of its file descriptors.
 const OWN: usize = 500;
-
-fn fresh() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = declic(folder.path(), &["init"]);
-    assert!(output.status.success(), "{output:?}");
-    keep_to_this_machine(folder.path());
-    folder
-}
 
 fn signed(id: &str) -> Vec<u8> {
     let body = push("none");

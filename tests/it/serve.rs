@@ -6,15 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::binary::{Binary, command, declic, keep_to_this_machine};
-
-fn fresh() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let output = declic(folder.path(), &["init"]);
-    assert!(output.status.success(), "{output:?}");
-    keep_to_this_machine(folder.path());
-    folder
-}
+use crate::support::binary::{Binary, command, declic, fresh};
 
 /// What `/readyz` says, as (status, body).
 fn readiness(address: &str) -> (u16, String) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::binary::{Binary, WEBHOOK_SECRET};
 use crate::support::client::{Client, Reply};
 use crate::support::echo;
-use crate::support::service::{push, signature};
+use crate::support::service::push;
 
 const SETTINGS: &str = "version: 1
 secrets:
@@ -121,11 +121,8 @@ impl World {
 
     /// Delivers a signed push, and waits for nothing. Answers our id of it.
     pub async fn send(&self, branch: &str, id: &str) -> String {
-        let body = push(branch);
-        let signature = signature(WEBHOOK_SECRET, &body);
-        let headers = [("x-github-event", "push"), ("x-github-delivery", id), ("x-hub-signature-256", &signature)];
-        let headers = [headers.as_slice(), &[("content-type", "application/json")]].concat();
-        let reply = self.client.send("POST", &self.url("/hooks/github"), &headers, body).await;
+        let sent = self.client.github(&self.service.address, WEBHOOK_SECRET, "push", id, push(branch));
+        let reply = sent.await.expect("an answer");
         assert_eq!(reply.status, 202, "{reply:?}");
         reply.text("/id").to_owned()
     }

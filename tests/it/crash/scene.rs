@@ -8,7 +8,6 @@ use declic::demo::stand_ins::{IMAGE, IMAGE_REPOSITORY, REPOSITORY, SERVICE_NAME,
 use declic::journal::record::{DeliveryState, Listing, RunState};
 use declic::journal::sqlite::ReadOnly;
 use declic::settings::{self, Environment, Mode};
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -131,17 +130,7 @@ impl Scene {
         let before = index.checked_sub(1).map_or(declic::demo::stand_ins::FIRST_COMMIT, |before| &self.deliveries[before].sha);
         let delivery = &self.deliveries[index];
         let body = push(before, &delivery.sha).to_string().into_bytes();
-        let mut mac = Hmac::<Sha256>::new_from_slice(WEBHOOK_SECRET.as_bytes()).expect("any length");
-        mac.update(&body);
-        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-github-event", "push"),
-            ("x-github-delivery", delivery.id.as_str()),
-            ("x-hub-signature-256", signature.as_str()),
-        ];
-        let url = format!("http://{address}/hooks/github");
-        let reply = self.client.try_send("POST", &url, &headers, body).await.ok()?;
+        let reply = self.client.github(address, WEBHOOK_SECRET, "push", &delivery.id, body).await.ok()?;
         assert!(matches!(reply.status, 200 | 202 | 429 | 503), "{reply:?}");
         Some(reply.status)
     }

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use declic::clock::Timestamp;
 use declic::event::Event;
-use declic::inbound::Inbound;
 use declic::journal::Journal;
 use declic::journal::record::{Appended, Delivery, DeliveryState, NewDelivery, RunRecord, RunState, StepRecord};
 use declic::journal::sqlite::{Options, Sqlite};
@@ -21,56 +20,27 @@ use declic::rules::template::Template;
 use declic::rules::types::Type;
 use declic::run::observe::Observer;
 use declic::run::{Engine, EngineParts, Policy};
-use declic::sources::{Entry, Identity, Source};
-use declic::verify::{Refusal, Verified};
+use declic::sources::Source;
 use declic_actions::action::{Action, Clients};
-use declic_actions::github::{GitHub, GitHubSettings};
-use declic_actions::google::{Google, GoogleSettings};
-use declic_actions::http::{Http, HttpSettings};
-use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
 use super::action::{Do, Record};
+use crate::support::inward::{Inward, idle};
 
 /// Events are the JSON of the body; `"unreadable"` cannot be decoded, `"unknown"` is of no kind.
-struct Bodies(Entry);
-
-impl Source for Bodies {
-    fn entry(&self) -> &Entry {
-        &self.0
-    }
-
-    fn kept(&self, _inbound: &Inbound) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn sign(&self, _inbound: &mut Inbound, _event: &str, _id: &str, _private: Option<&Secret>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn authenticate(&self, _inbound: Inbound) -> Result<Verified, Refusal> {
-        Err(Refusal { status: 401, public: "no", private: "nothing comes in here in these tests".to_owned() })
-    }
-
-    fn identify(&self, _verified: &Verified) -> Result<Identity, Refusal> {
-        Err(Refusal { status: 400, public: "no", private: "nothing comes in here in these tests".to_owned() })
-    }
-
-    fn decode(&self, delivery: &Delivery, _payload: bool) -> Result<Option<Event>, String> {
-        let event: Value = serde_json::from_slice(&delivery.content.body).map_err(|error| error.to_string())?;
-        match event.as_str() {
-            Some("unreadable") => Err("it is unreadable".to_owned()),
-            Some("unknown") => Ok(None),
-            Some("panic") => panic!("decoding falls over"),
-            _ => Ok(Some(Event {
-                kind: "test.event".to_owned(),
-                source: "tests".to_owned(),
-                event,
-                repo: Value::Null,
-                actor: Value::Null,
-                delivery: json!({"id": delivery.id, "source": "tests", "received_at": "", "replay": false}),
-            })),
-        }
+fn read(delivery: &Delivery, event: Value) -> Result<Option<Event>, String> {
+    match event.as_str() {
+        Some("unreadable") => Err("it is unreadable".to_owned()),
+        Some("unknown") => Ok(None),
+        Some("panic") => panic!("decoding falls over"),
+        _ => Ok(Some(Event {
+            kind: "test.event".to_owned(),
+            source: "tests".to_owned(),
+            event,
+            repo: Value::Null,
+            actor: Value::Null,
+            delivery: json!({"id": delivery.id, "source": "tests", "received_at": "", "replay": false}),
+        })),
     }
 }
 
@@ -86,17 +56,6 @@ pub struct World {
     rules: Arc<ArcSwap<Index>>,
     all: Arc<Vec<Arc<Rule>>>,
     folder: tempfile::TempDir,
-}
-
-/// Clients that reach nothing.
-fn idle() -> Clients {
-    let http = Http::new(HttpSettings::default()).expect("a client");
-    Clients {
-        google: Google::new(http.clone(), GoogleSettings::default(), || 0).expect("settings are right"),
-        github: GitHub::new(http.clone(), GitHubSettings { api_url: "https://api.github.com".to_owned(), token: None })
-            .expect("settings are right"),
-        http,
-    }
 }
 
 pub fn policy() -> Policy {
@@ -129,19 +88,12 @@ impl World {
     }
 
     pub fn start_with(&self, policy: Policy) -> Engine {
-        let entry = Entry {
-            name: "tests".to_owned(),
-            path: "/hooks/tests".to_owned(),
-            below: false,
-            methods: &["POST"],
-            body_limit: 1 << 20,
-        };
         let all = Arc::clone(&self.all);
         let actions: &'static [&'static dyn Action] =
             Vec::leak([&[self.action as &dyn Action, self.report as &dyn Action], declic_actions::kinds::ALL].concat());
         Engine::start(EngineParts {
             journal: Arc::clone(&self.journal),
-            sources: BTreeMap::from([("tests".to_owned(), Arc::new(Bodies(entry)) as Arc<dyn Source>)]),
+            sources: BTreeMap::from([("tests".to_owned(), Arc::new(Inward::new("tests", read)) as Arc<dyn Source>)]),
             rules: Arc::clone(&self.rules),
             repositories: None,
             load: Arc::new(move |files: &[RuleFile]| match files {

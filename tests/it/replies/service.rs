@@ -1,7 +1,7 @@
 //! The whole service from its settings, its sources signed as their providers sign, and an API for it to ask.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::support::client::{Client, Reply};
+use crate::support::whole;
 
 const SLACK_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
 const SHOP_SECRET: &str = "the shop's secret";
@@ -197,8 +198,7 @@ impl Service {
             "type": "block_actions", "trigger_id": ulid::Ulid::new().to_string(), "user": { "id": user },
             "actions": [{ "action_id": action, "value": value }],
         });
-        self.slack(url::form_urlencoded::Serializer::new(String::new()).append_pair("payload", &payload.to_string()).finish())
-            .await
+        self.interaction(&payload).await
     }
 
     /// As Slack would send interactivity.
@@ -250,16 +250,7 @@ impl Service {
 
     /// Until the delivery that was answered with this reply is final.
     pub async fn settled(&self, reply: &Reply) -> DeliveryState {
-        let id = reply.header("x-declic-delivery").to_owned();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let (record, _) = self.journal.delivery_record(&id).await.unwrap().expect("the delivery is in the journal");
-            if record.state.is_final() {
-                return record.state;
-            }
-            assert!(Instant::now() < deadline, "{id} is still {}", record.state.word());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        whole::settled(self.journal.as_ref(), reply.header("x-declic-delivery")).await
     }
 
     /// The runs of the delivery that was answered with this reply.

@@ -22,7 +22,6 @@ use crate::support::binary::{Binary, command, declic};
 use crate::support::client::{Client, Reply};
 use crate::support::discovery::Document;
 use crate::support::openapi::GITHUB;
-use crate::support::service::signature;
 
 const NUMBER: u64 = 31_337;
 const HOOK: &str = "the webhook secret of a new App";
@@ -167,16 +166,7 @@ async fn serves(world: &World, folder: &Path) {
     payload["after"] = json!(commit(1));
     payload["head_commit"]["id"] = json!(commit(1));
     payload["repository"]["id"] = json!(ID);
-    let body = payload.to_string().into_bytes();
-    let signature = signature(HOOK, &body);
-    let headers = [
-        ("content-type", "application/json"),
-        ("x-github-event", "push"),
-        ("x-github-delivery", "guid-1"),
-        ("x-hub-signature-256", signature.as_str()),
-    ];
-    let reply = Client::anonymous().send("POST", &format!("http://{}/hooks/github", service.address), &headers, body).await;
-    assert_eq!(reply.status, 202, "{}", reply.body);
+    Client::anonymous().deliver(&service.address, HOOK, "push", "guid-1", &payload).await;
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while world.github.commit_comments(WEB, &commit(1)).is_empty() {
         assert!(std::time::Instant::now() < end, "{}", service.log());

@@ -10,7 +10,6 @@ use super::acme::{APP, ID, PERMISSIONS, WEB, keys};
 use crate::support::binary::{Binary, WEBHOOK_SECRET};
 use crate::support::client::{Client, Reply};
 use crate::support::openapi;
-use crate::support::service::signature;
 
 pub struct Site {
     pub world: World,
@@ -46,18 +45,7 @@ impl Site {
 
     /// Signs an event of GitHub's and sends it. Answers our id of the delivery.
     pub async fn deliver(&self, event: &str, guid: &str, payload: &Value) -> String {
-        let body = payload.to_string().into_bytes();
-        let signature = signature(WEBHOOK_SECRET, &body);
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-github-event", event),
-            ("x-github-delivery", guid),
-            ("x-hub-signature-256", signature.as_str()),
-        ];
-        let url = format!("http://{}/hooks/github", self.service.address);
-        let reply = Client::anonymous().send("POST", &url, &headers, body).await;
-        assert_eq!(reply.status, 202, "{}", reply.body);
-        reply.text("/id").to_owned()
+        Client::anonymous().deliver(&self.service.address, WEBHOOK_SECRET, event, guid, payload).await
     }
 
     /// A push to main of a repository with this name and number.

@@ -24,9 +24,10 @@ use tokio::time::Instant;
 
 use super::chance::jitter;
 use super::outside::Outside;
-use super::rules::{self, Commits};
+use super::rules;
 use super::safeguards::Without;
 use super::store::{Between, Compare};
+use crate::support::inward::Inward;
 
 /// How long a worker may be silent.
 pub const LEASE: Duration = Duration::from_secs(4);
@@ -180,7 +181,7 @@ impl Life {
     pub fn start(&mut self, setting: &Setting, number: usize) {
         let Some((between, engine)) = self.replicas.get_mut(number) else { return };
         let set = Arc::clone(&setting.set);
-        let source = Arc::new(Commits::new());
+        let source = Arc::new(Inward::new(rules::SOURCE, rules::read));
         *engine = Some(Engine::start(EngineParts {
             journal: Arc::clone(between) as Arc<dyn Journal>,
             sources: BTreeMap::from([(rules::SOURCE.to_owned(), source as Arc<dyn declic::sources::Source>)]),

@@ -7,9 +7,6 @@ use std::time::Duration;
 use declic::journal::Journal;
 use declic::journal::record::{Listing, RunState, Selection};
 use declic_actions::action::Clients;
-use declic_actions::github::{GitHub, GitHubSettings};
-use declic_actions::google::{Google, GoogleSettings};
-use declic_actions::http::{Http, HttpSettings};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -21,6 +18,7 @@ use super::safeguards::Without;
 use super::senders::{Door, Doors, Heard, compare, deliveries, send};
 use super::verdict::{self, Tally};
 use super::{outside, rules};
+use crate::support::inward::idle;
 
 /// Accidents happen for so long.
 const STORM: Duration = Duration::from_secs(40);
@@ -66,17 +64,6 @@ struct Play {
     /// Folders of earlier lives.
     past: Vec<TempDir>,
     lives: u64,
-}
-
-/// Clients that no action of the simulation uses: nothing leaves it.
-fn clients() -> Clients {
-    let http = Http::new(HttpSettings::default()).expect("a client");
-    Clients {
-        google: Google::new(http.clone(), GoogleSettings::default(), || 0).expect("settings are right"),
-        github: GitHub::new(http.clone(), GitHubSettings { api_url: "https://api.github.com".to_owned(), token: None })
-            .expect("settings are right"),
-        http,
-    }
 }
 
 impl Play {
@@ -246,7 +233,7 @@ impl Play {
 
 thread_local! {
     /// Made once: reading the certificates takes longer than a schedule.
-    static CLIENTS: Clients = clients();
+    static CLIENTS: Clients = idle();
 }
 
 /// What a person does through the command line: beside the service, straight to the store.

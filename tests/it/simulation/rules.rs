@@ -4,15 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use declic::event::Event;
-use declic::inbound::Inbound;
 use declic::journal::record::Delivery;
 use declic::rules::expr::{Expression, Scope};
 use declic::rules::model::{Concurrency, Mode, Offer, Retry, Rule, RuleSet, Step, Trigger};
 use declic::rules::template::Template;
 use declic::rules::types::Type;
-use declic::sources::{Entry, Identity, Source};
-use declic::verify::{Refusal, Verified};
-use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
 use super::chance::Chance;
@@ -26,53 +22,16 @@ pub const BATCH: &str = "batch";
 pub const PLAIN: &str = "plain";
 
 /// Events are the JSON of the body: pushes if they have a `sha`, anything else otherwise.
-pub struct Commits(Entry);
-
-impl Commits {
-    pub fn new() -> Self {
-        Self(Entry {
-            name: SOURCE.to_owned(),
-            path: "/hooks/pushes".to_owned(),
-            below: false,
-            methods: &["POST"],
-            body_limit: 1 << 20,
-        })
-    }
-}
-
-impl Source for Commits {
-    fn entry(&self) -> &Entry {
-        &self.0
-    }
-
-    fn kept(&self, _inbound: &Inbound) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn sign(&self, _inbound: &mut Inbound, _event: &str, _id: &str, _private: Option<&Secret>) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn authenticate(&self, _inbound: Inbound) -> Result<Verified, Refusal> {
-        Err(Refusal { status: 401, public: "no", private: "nothing comes in this way".to_owned() })
-    }
-
-    fn identify(&self, _verified: &Verified) -> Result<Identity, Refusal> {
-        Err(Refusal { status: 400, public: "no", private: "nothing comes in this way".to_owned() })
-    }
-
-    fn decode(&self, delivery: &Delivery, _payload: bool) -> Result<Option<Event>, String> {
-        let event: Value = serde_json::from_slice(&delivery.content.body).map_err(|error| error.to_string())?;
-        let is_push = event.get("sha").is_some();
-        Ok(Some(Event {
-            kind: if is_push { "github.push" } else { "test.event" }.to_owned(),
-            source: SOURCE.to_owned(),
-            repo: json!({ "full_name": event.get("repository") }),
-            event,
-            actor: Value::Null,
-            delivery: json!({ "id": delivery.id, "source": SOURCE, "received_at": "", "replay": delivery.replay }),
-        }))
-    }
+pub fn read(delivery: &Delivery, event: Value) -> Result<Option<Event>, String> {
+    let is_push = event.get("sha").is_some();
+    Ok(Some(Event {
+        kind: if is_push { "github.push" } else { "test.event" }.to_owned(),
+        source: SOURCE.to_owned(),
+        repo: json!({ "full_name": event.get("repository") }),
+        event,
+        actor: Value::Null,
+        delivery: json!({ "id": delivery.id, "source": SOURCE, "received_at": "", "replay": delivery.replay }),
+    }))
 }
 
 /// Targets: the service that is deployed to, which is left alone for a while after three failures.

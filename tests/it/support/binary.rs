@@ -137,6 +137,15 @@ pub fn answers(address: &str) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
+/// A folder as `declic init` leaves it, with nothing to reach outside this machine.
+pub fn fresh() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = declic(folder.path(), &["init"]);
+    assert!(output.status.success(), "{output:?}");
+    keep_to_this_machine(folder.path());
+    folder
+}
+
 /// Settings as `init` wrote them, with nothing to reach outside this machine.
 pub fn keep_to_this_machine(folder: &Path) {
     let path = folder.join("declic.yaml");

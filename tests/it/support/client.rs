@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::service::signature;
+
 /// Status, headers in lower case, and the body as JSON (or as a JSON string if it is not JSON).
 #[derive(Debug)]
 pub struct Reply {
@@ -80,5 +82,31 @@ impl Client {
 
     pub async fn json(&self, method: &str, url: &str, body: &Value) -> Reply {
         self.send(method, url, &[("content-type", "application/json")], body.to_string().into_bytes()).await
+    }
+
+    /// An event as GitHub would send it to `/hooks/github` at this address, signed with `secret`.
+    pub async fn github(
+        &self,
+        address: &str,
+        secret: &str,
+        event: &str,
+        guid: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, reqwest::Error> {
+        let signature = signature(secret, &body);
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-github-event", event),
+            ("x-github-delivery", guid),
+            ("x-hub-signature-256", signature.as_str()),
+        ];
+        self.try_send("POST", &format!("http://{address}/hooks/github"), &headers, body).await
+    }
+
+    /// The same, which must be taken in. Answers our id of the delivery.
+    pub async fn deliver(&self, address: &str, secret: &str, event: &str, guid: &str, payload: &Value) -> String {
+        let reply = self.github(address, secret, event, guid, payload.to_string().into_bytes()).await.unwrap();
+        assert_eq!(reply.status, 202, "{}", reply.body);
+        reply.text("/id").to_owned()
     }
 }

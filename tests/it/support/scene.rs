@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::binary::{Binary, WEBHOOK_SECRET, command};
 use super::client::Client;
-use super::service::signature;
 
 /// How long something may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,18 +76,7 @@ impl Scene {
 
     /// Signs any event of GitHub's and sends it. Answers our id of the delivery.
     pub async fn deliver(&self, event: &str, guid: &str, payload: &Value) -> String {
-        let body = payload.to_string().into_bytes();
-        let signature = signature(WEBHOOK_SECRET, &body);
-        let headers = [
-            ("content-type", "application/json"),
-            ("x-github-event", event),
-            ("x-github-delivery", guid),
-            ("x-hub-signature-256", signature.as_str()),
-        ];
-        let url = format!("http://{}/hooks/github", self.service.address);
-        let reply = Client::anonymous().send("POST", &url, &headers, body).await;
-        assert_eq!(reply.status, 202, "{}", reply.body);
-        reply.text("/id").to_owned()
+        Client::anonymous().deliver(&self.service.address, WEBHOOK_SECRET, event, guid, payload).await
     }
 
     /// Runs the command. Its status, and all that it said.

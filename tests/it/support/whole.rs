@@ -58,15 +58,7 @@ impl Whole {
     pub async fn settled(&self, reply: &Reply) -> DeliveryState {
         let id = reply.header("x-declic-delivery").to_owned();
         assert!(!id.is_empty(), "it was not taken in: {reply:?}");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let (record, _) = self.journal.delivery_record(&id).await.unwrap().expect("the delivery is in the journal");
-            if record.state.is_final() {
-                return record.state;
-            }
-            assert!(Instant::now() < deadline, "{id} is still {}", record.state.word());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        settled(self.journal.as_ref(), &id).await
     }
 
     /// Names of the rules that the delivery started, once it is final.
@@ -95,4 +87,17 @@ pub fn json_type() -> (&'static str, String) {
 /// A document as a body.
 pub fn body(document: &Value) -> Vec<u8> {
     document.to_string().into_bytes()
+}
+
+/// Until this delivery is final.
+pub async fn settled(journal: &dyn Journal, id: &str) -> DeliveryState {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (record, _) = journal.delivery_record(id).await.unwrap().expect("the delivery is in the journal");
+        if record.state.is_final() {
+            return record.state;
+        }
+        assert!(Instant::now() < deadline, "{id} is still {}", record.state.word());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
