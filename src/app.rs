@@ -147,6 +147,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     }
     beside.spawn(probe(journal.clone(), Arc::clone(&store_works)));
     let (stopping, stop) = watch::channel(false);
+    let watched: Vec<Watched> = settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect();
     let state = State::new(api::Parts {
         journal: journal.clone(),
         rules: Arc::clone(&rules),
@@ -155,7 +156,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         settings: settings.without_secrets(),
         observer: observer.clone(),
         gates: engine.gates(),
-        watched: settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect(),
+        watched: watched.clone(),
         visibility,
         wake: {
             let (dispatch, queue) = (engine.dispatch(), queue.clone());
@@ -166,7 +167,6 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         },
         stop,
     });
-    let watched = settings.sources.iter().filter_map(|source| Watched::of(source, &settings.secrets)).collect();
     let evidence = Arc::new(Evidence::new(journal.clone(), watched));
     evidence.begin(Timestamp::now()).await.map_err(|error| error.to_string())?;
     let outside = Outside { http, trust: around.trust, outward: Arc::clone(&outward) };
