@@ -43,10 +43,14 @@ impl Asks {
             event.is_own() && !trigger.own_events || checks.any(|check| !check.holds)
         };
         let (on_github, in_slack) = (event.kind.starts_with("github."), event.kind.starts_with("slack."));
-        if !(on_github || in_slack) || triggers.iter().all(|trigger| refused(trigger)) {
+        let on_pull_request =
+            event.kind == "github.command" && event.event.get("on").and_then(Value::as_str) == Some("pull_request");
+        let allow = rule.allow.as_deref();
+        // Most rules ask for nothing: their filters are looked at once, when the event is decided.
+        let asks = (on_github || in_slack) && (allow.is_some() || rule.reads_permission || on_pull_request);
+        if !asks || triggers.iter().all(|trigger| refused(trigger)) {
             return;
         }
-        let allow = rule.allow.as_deref();
         if in_slack {
             self.slack_groups.extend(allow.into_iter().flat_map(|allow| allow.slack_groups.iter().cloned()));
             return;
@@ -55,7 +59,6 @@ impl Asks {
         let held_up = event.kind != "github.push" && allow.is_some_and(|allow| allow.permission.is_some());
         self.permission |= held_up || rule.reads_permission;
         self.teams.extend(allow.into_iter().flat_map(|allow| allow.teams.iter().cloned()));
-        self.pull_request |=
-            event.kind == "github.command" && event.event.get("on").and_then(Value::as_str) == Some("pull_request");
+        self.pull_request |= on_pull_request;
     }
 }

@@ -1,6 +1,5 @@
 //! An accepted delivery against the rules in force: what is to be done is written with the reasons, in one transaction.
 
-use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use crate::journal::LedgerError;
 use crate::journal::record::{
     About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewRun, Repeats, RunFailure, Verdict,
 };
-use crate::matching::{self, Index, Trace};
+use crate::matching::{self, Asks, Index, Trace};
 use crate::report::metrics::RunLabels;
 use crate::repositories::Brought;
 use crate::rules::expr::Environment;
@@ -140,11 +139,11 @@ async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box
         None => Brought::default(),
     };
     brought.notes.extend(reviewing::review(shared, &delivery, &event).await);
-    let groups = index.asks(&event).slack_groups;
-    if !groups.is_empty() {
-        delivery.learned = Some(slack_groups::ask(shared, &event, &groups).await);
+    let ours = index.asks(&event);
+    if !ours.slack_groups.is_empty() {
+        delivery.learned = Some(slack_groups::ask(shared, &event, &ours.slack_groups).await);
     } else if shared.clients.github.has_token()
-        && let Err(why) = learn(shared, &mut delivery, &event, &index, &mut brought).await
+        && let Err(why) = learn(shared, &mut delivery, &event, ours, &mut brought).await
     {
         return failed(format!("GitHub does not say who may start what here, so nothing is started: {why}"));
     }
@@ -166,14 +165,7 @@ async fn decided(shared: &Arc<Shared>, mut delivery: Delivery, event: Option<Box
 
 /// Asks GitHub what rules need to know. What a repository's rules ask for and cannot be had takes away those rules, and nothing of the
 /// operator's.
-async fn learn(
-    shared: &Shared,
-    delivery: &mut Delivery,
-    event: &Event,
-    index: &Index,
-    brought: &mut Brought,
-) -> Result<(), String> {
-    let ours = index.asks(event);
+async fn learn(shared: &Shared, delivery: &mut Delivery, event: &Event, ours: Asks, brought: &mut Brought) -> Result<(), String> {
     if !ours.is_empty() {
         delivery.learned = Some(asking::ask(&shared.clients.github, event, &ours).await?);
     }
@@ -210,7 +202,8 @@ fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
 
 fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) -> Decision {
     let mut runs: Vec<NewRun> = Vec::new();
-    let mut traces = Vec::new();
+    let mut traces: Vec<Value> = Vec::new();
+    let stored = |trace: &Trace| serde_json::to_value(trace).unwrap_or(Value::Null);
     for index in std::iter::once(index).chain(brought.sets.iter().map(|set| set.index().as_ref())) {
         let revision = &index.rules().revision;
         let mut decisions = index.decide(event);
@@ -223,14 +216,20 @@ fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) ->
         runs.extend(decisions.matched.iter().map(|rule| new_run(rule, event, revision, shared.policy.dry_run)));
         let errors = decisions.traces.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
         runs.extend(errors.map(|trace| broken(Some(index), event, trace, revision)));
-        traces.extend(decisions.to_store().into_iter().map(Cow::into_owned));
+        traces.extend(decisions.to_store().iter().map(|trace| stored(trace)));
     }
     let errors = brought.notes.iter().filter(|trace| trace.verdict == matching::Verdict::Error);
     runs.extend(errors.map(|trace| broken(None, event, trace, "")));
-    traces.extend(brought.notes.iter().cloned());
-    let traces = serde_json::to_value(traces).unwrap_or(Value::Null);
+    traces.extend(brought.notes.iter().map(stored));
     let verdict = if runs.is_empty() { Verdict::Ignored } else { Verdict::Runs(runs) };
-    Decision { traces, verdict, line: ancestry::line(event), may_ask: false, about: about::of(event), learned: None }
+    Decision {
+        traces: traces.into(),
+        verdict,
+        line: ancestry::line(event),
+        may_ask: false,
+        about: about::of(event),
+        learned: None,
+    }
 }
 
 fn new_run(rule: &Rule, event: &Event, revision: &str, dry: bool) -> NewRun {
