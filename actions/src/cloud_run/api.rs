@@ -168,21 +168,23 @@ impl<'a> Api<'a> {
             let fields = Map::from_iter([("traffic".to_owned(), traffic)]);
             match self.patch(&service, fields, until).await {
                 Ok(operation) => return Ok(Some(operation)),
-                Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                    sleep(pause(conflicts)).await;
-                }
-                Err(error) => return Err(self.conflicted(error)),
+                Err(error) => self.after_conflict(error, &mut conflicts).await?,
             }
         }
     }
 
-    /// Writes under the etag failed for good in this attempt: a conflict is worth another one, later.
-    pub(crate) fn conflicted(&self, error: HttpError) -> Failure {
-        if is_conflict(&error) {
-            return Failure::retry("conflict", "Others keep changing the service at the same time");
+    /// After a write under the etag: waits before it is tried again, if others were faster. Any other error ends the attempt, and so does one
+    /// conflict too many, which is worth another attempt later.
+    pub(crate) async fn after_conflict(&self, error: HttpError, conflicts: &mut u32) -> Result<(), Failure> {
+        if !is_conflict(&error) {
+            return Err(self.failure(error));
         }
-        self.failure(error)
+        if *conflicts >= CONFLICTS {
+            return Err(Failure::retry("conflict", "Others keep changing the service at the same time"));
+        }
+        *conflicts += 1;
+        sleep(pause(*conflicts)).await;
+        Ok(())
     }
 
     /// Waits until an operation has ended.
@@ -248,7 +250,7 @@ fn ended(operation: &Value) -> Ended {
 }
 
 /// Did somebody else change the service between our read and our write?
-pub(crate) fn is_conflict(error: &HttpError) -> bool {
+fn is_conflict(error: &HttpError) -> bool {
     matches!(error.status_code(), Some(409 | 412)) && !already_exists(error)
 }
 

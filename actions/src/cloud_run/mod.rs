@@ -8,7 +8,7 @@ mod shift;
 mod target;
 pub(crate) mod traffic;
 
-pub(crate) use api::{Api, Ended, already_exists, is_conflict, pause};
+pub(crate) use api::{Api, Ended, already_exists, pause};
 pub(crate) use conditions::{Readiness, cause, readiness};
 pub(crate) use room::make_room;
 pub(crate) use shift::{Aim, Shift};

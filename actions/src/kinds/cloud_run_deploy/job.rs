@@ -8,11 +8,10 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use crate::action::{Context, Failure, Outcome, Why};
-use crate::cloud_run::{Api, Ended, cause, env, is_conflict, pause, text};
+use crate::cloud_run::{Api, Ended, cause, env, pause, text};
 use crate::kinds::cloud_run_deploy::plan::{Plan, short_hash};
 use crate::kinds::cloud_run_deploy::{build, create, image};
 
-const CONFLICTS: u32 = 6;
 /// Label that names the call that wrote the job last.
 const CALL: &str = "declic-call";
 /// What only the API writes, and what would start an execution.
@@ -121,11 +120,7 @@ impl<'a> Deploy<'a> {
                     }
                     return Ok(());
                 }
-                Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                    sleep(pause(conflicts)).await;
-                }
-                Err(error) => return Err(self.api.conflicted(error)),
+                Err(error) => self.api.after_conflict(error, &mut conflicts).await?,
             }
         }
     }
@@ -220,11 +215,7 @@ impl<'a> Deploy<'a> {
             }
             match self.api.write_job(&job, until).await {
                 Ok(operation) => return self.api.wait(&operation, until).await.map(|_| true),
-                Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                    sleep(pause(conflicts)).await;
-                }
-                Err(error) => return Err(self.api.conflicted(error)),
+                Err(error) => self.api.after_conflict(error, &mut conflicts).await?,
             }
         }
     }

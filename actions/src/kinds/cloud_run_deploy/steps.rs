@@ -9,13 +9,12 @@ use tokio::time::sleep;
 
 use crate::action::{Context, Failure, Outcome, STOPPED, Why};
 use crate::cloud_run::traffic::{self, Share};
-use crate::cloud_run::{self, Api, Ended, Readiness, already_exists, cause, is_conflict, pause, readiness, text};
+use crate::cloud_run::{self, Api, Ended, Readiness, already_exists, cause, pause, readiness, text};
 use crate::kinds::cloud_run_deploy::plan::Plan;
 use crate::kinds::cloud_run_deploy::{build, create, image};
 
 /// Time kept for putting things back: a quarter of the step's, at most this.
 const RESERVE: Duration = Duration::from_secs(45);
-const CONFLICTS: u32 = 6;
 /// Tries of the last attempt to put things back, over some six seconds.
 const PUT_BACK_TRIES: u32 = 8;
 /// The failure of a deploy that others overtook.
@@ -191,11 +190,7 @@ impl<'a> Deploy<'a> {
                 }
                 // The name follows from the call: whoever made it was this call.
                 Err(error) if already_exists(&error) && self.exists().await? => {}
-                Err(error) if is_conflict(&error) && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                    sleep(pause(conflicts)).await;
-                }
-                Err(error) => return Err(self.api.conflicted(error)),
+                Err(error) => self.api.after_conflict(error, &mut conflicts).await?,
             }
         }
     }
