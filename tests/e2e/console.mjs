@@ -86,7 +86,8 @@ try {
   await page.waitForTimeout(700);
   assert.equal(await page.getByLabel("Comment, for the record").inputValue(), "go on");
   await page.getByRole("button", { name: "Approve" }).click();
-  await page.getByText("Approved by").waitFor({ timeout: 10000 });
+  // The same is said elsewhere on the page once the log has it: what is meant here is the answer with its comment.
+  await page.getByText(/^Approved by .*: go on$/).waitFor({ timeout: 10000 });
   await page.getByText("go on").first().waitFor();
 
   // A rule is edited in the playground: faults and the requests that would be made, at once and without effects.
