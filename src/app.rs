@@ -389,7 +389,8 @@ pub(crate) fn build_sources(settings: &Settings, around: &Around) -> Result<Vec<
         .collect()
 }
 
-/// Puts a secret that a provider made into a file beside the store, or beside the settings if the store is no file, that only we can read, and logs where it is, never what it is.
+/// Puts a secret that a provider made into a file that only we can read, beside the store, or beside the settings if the store is no file.
+/// Logs where it is, never what it is.
 fn reveal(settings: &Settings) -> Reveal {
     let folder = folder_of(settings.store.place.file().unwrap_or(&settings.file));
     Arc::new(move |source, secret| {
