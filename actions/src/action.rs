@@ -70,7 +70,7 @@ pub struct Spec {
 }
 
 /// Where a call comes from: for messages, markers and the API calls that belong to the repository of the event.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     /// Id of the delivery in the journal.
     pub delivery: String,
@@ -103,7 +103,7 @@ pub struct Origin {
 }
 
 /// What a step asks for, with everything rendered. Pure data without secrets: it is journaled as the intent.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// Delivery + rule + step: the same on every attempt, different for every other call. `[a-z0-9-]`, at most 63 characters.
     pub key: String,
@@ -119,7 +119,7 @@ pub struct Call {
 
 /// A call that `prepare` accepted, plus what the action derived from it (a revision name, a request).
 /// Written to the journal before `run` is called and given again, unchanged, to every later attempt.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Intent {
     /// The call as it was made.
     pub call: Call,
@@ -349,6 +349,11 @@ pub trait Action: Send + Sync {
 
     /// May its step wait for longer than its deadline, parked in between ([`Failure::NotYet`])? Then nobody can wait for a reply.
     fn waits(&self) -> bool {
+        false
+    }
+
+    /// Does it do something on this machine, instead of sending requests? Then nobody runs it to see what it would send.
+    fn acts_here(&self) -> bool {
         false
     }
 

@@ -10,6 +10,7 @@ use crate::access::Admitted;
 use crate::api::State;
 use crate::api::problem::Failure;
 use crate::api::rehearsal::{Difference, Fault, Loaded, Occasion};
+use crate::api::rendered::{Rendered, RenderedRequest};
 use crate::api::rules::File;
 use crate::happening::{from_body, known};
 use crate::journal::record::Listing;
@@ -133,6 +134,10 @@ async fn result(
         Ok(_) => Ok(None),
         Err(why) => Err(why),
     };
+    let rendered = match &played {
+        Ok(Some(played)) => state.rendered(&played.calls).await,
+        _ => Vec::new(),
+    };
     let summary = match &played {
         _ if !usable => format!("{} faults.", faults.len()),
         Ok(Some(played)) => format!("{} calls would be made.", played.calls.len()),
@@ -145,23 +150,43 @@ async fn result(
             @match &played {
                 Err(why) => { div class="notice bad" { (why) } }
                 Ok(None) => { @if usable { (empty("There is no delivery to try it on yet; paste one.")) } }
-                Ok(Some(played)) => { (outcome(played)) }
+                Ok(Some(played)) => { (outcome(played, &rendered)) }
             }
         }
     })
 }
 
-fn outcome(played: &Played) -> Markup {
+fn outcome(played: &Played, rendered: &[Rendered]) -> Markup {
     html! {
         @for fault in &played.faults { div class="notice bad" { (fault) } }
         h2 { "What would be done" }
         @if played.calls.is_empty() && played.reply.is_none() { (empty("Nothing.")) }
-        @for (number, call) in played.calls.iter().enumerate() {
-            details class="card" id={ "call-" (number) } open { summary { b { (call.rule) } " " span class="sub" { (call.step) } " " code { (call.uses) } } (json(&call.with)) }
+        @for (number, (call, rendered)) in played.calls.iter().zip(rendered).enumerate() {
+            details class="card" id={ "call-" (number) } open {
+                summary { b { (call.rule) } " " span class="sub" { (call.step) } " " code { (call.uses) } }
+                @if let Some(summary) = &rendered.summary { p { (summary) } }
+                @for one in &rendered.requests { (request(one)) }
+                @if let Some(note) = &rendered.note { p class="sub" { (note) } }
+                details id={ "call-" (number) "-with" } open[rendered.requests.is_empty()] { summary { "Parameters" } (json(&call.with)) }
+            }
         }
         @if let Some(reply) = &played.reply { h3 { "Reply" } (json(reply)) }
         h2 { "Why" }
         (decisions(&played.traces))
+    }
+}
+
+/// A request as it would go out.
+fn request(one: &RenderedRequest) -> Markup {
+    html! {
+        pre class="request" tabindex="0" {
+            code {
+                b { (one.method) } " " (one.url) "\n"
+                @for header in &one.headers { (header.name) ": " (header.value) "\n" }
+                @if let Some(body) = &one.body { "\n" (format!("{:#}", body.0)) }
+                @if let Some(text) = &one.text { "\n" (text) }
+            }
+        }
     }
 }
 
@@ -225,7 +250,7 @@ fn comparison(difference: &Difference, edited: &Edited) -> Markup {
         @if difference.deliveries.is_empty() { (empty("Nothing would be different.")) }
         @for differing in &difference.deliveries {
             section class="card" {
-                h3 { a href={ "/deliveries/" (differing.delivery.id) } { (differing.delivery.title.as_deref().unwrap_or(&differing.delivery.event_type)) } }
+                h2 { a href={ "/deliveries/" (differing.delivery.id) } { (differing.delivery.title.as_deref().unwrap_or(&differing.delivery.event_type)) } }
                 p class="sub" { (differing.delivery.source) " " (time(differing.delivery.received_at.0)) }
                 @for (number, one) in differing.differences.iter().enumerate() {
                     @let change = one.0["change"].as_str().unwrap_or_default();

@@ -13,6 +13,8 @@ pub(super) enum Credentials {
     Metadata,
     ServiceAccount(ServiceAccount),
     User(User),
+    /// One token for everything, that was not asked for.
+    Given(Secret),
 }
 
 pub(super) struct ServiceAccount {

@@ -95,6 +95,12 @@ impl Google {
         Ok(Self(Arc::new(Inner { http, settings, credentials, now, tokens: Mutex::default() })))
     }
 
+    /// With this token for everything, and nobody is asked for one. `settings.credentials` do not matter.
+    pub fn with_token(http: Http, settings: GoogleSettings, token: Secret, now: fn() -> i64) -> Self {
+        let credentials = Credentials::Given(token);
+        Self(Arc::new(Inner { http, settings, credentials, now, tokens: Mutex::default() }))
+    }
+
     /// The base addresses.
     pub fn settings(&self) -> &GoogleSettings {
         &self.0.settings

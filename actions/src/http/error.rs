@@ -46,6 +46,8 @@ pub enum HttpError {
     },
     /// No token could be had for the request.
     Token(Failure),
+    /// The client sends nothing.
+    Unsent,
 }
 
 impl HttpError {
@@ -76,7 +78,7 @@ impl HttpError {
             Self::Timeout | Self::Connect(_) | Self::Cut(_) => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Token(failure) => matches!(failure, Failure::Retry { .. }),
-            Self::Refused(_) | Self::Invalid(_) | Self::TooLarge(_) | Self::BadAnswer(_) => false,
+            Self::Refused(_) | Self::Invalid(_) | Self::TooLarge(_) | Self::BadAnswer(_) | Self::Unsent => false,
         }
     }
 
@@ -102,6 +104,7 @@ impl HttpError {
             Self::TooLarge(_) => "too-large",
             Self::BadAnswer(_) => "bad-answer",
             Self::Token(_) => "unauthorized",
+            Self::Unsent => "unsent",
             Self::Status { status, .. } => match status {
                 300..=399 => "redirect",
                 401 => "unauthorized",
@@ -127,6 +130,7 @@ impl HttpError {
             Self::TooLarge(cap) => format!("The answer of {target} is longer than {cap} bytes"),
             Self::BadAnswer(fault) => format!("The answer of {target} {fault}"),
             Self::Token(failure) => failure.why().message.clone(),
+            Self::Unsent => format!("The request to {target} was written down and not sent"),
             Self::Status { status: 300..=399, .. } => format!("{target} answered with a redirect, which is never followed"),
             Self::Status { status, message, .. } if message.is_empty() => format!("{target} answered {status}"),
             Self::Status { status, message, .. } => format!("{target} answered {status}: {message}"),

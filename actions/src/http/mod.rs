@@ -8,6 +8,7 @@ mod guard;
 mod request;
 mod resolve;
 mod trace;
+mod unsent;
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub use http::{HeaderMap, Method};
 pub use request::{Request, Response, shown_url};
 pub use resolve::{Lookup, SystemLookup};
 pub use trace::traced;
+pub use unsent::{Unsent, UnsentRequest};
 pub use url::Url;
 
 use error::classify;
@@ -54,6 +56,8 @@ struct Inner {
     named: Pool,
     guard: Guard,
     user_agent: String,
+    /// Where requests go that are not sent.
+    unsent: Option<Unsent>,
 }
 
 impl Http {
@@ -64,10 +68,20 @@ impl Http {
 
     /// The same with another way to resolve names.
     pub fn with_lookup(settings: HttpSettings, lookup: Arc<dyn Lookup>) -> Result<Self, String> {
+        Self::made(settings, lookup, None)
+    }
+
+    /// A client that sends nothing: it keeps what passes the guard, and every request fails.
+    pub fn unsent(settings: HttpSettings) -> Result<(Self, Unsent), String> {
+        let unsent = Unsent::default();
+        Ok((Self::made(settings, Arc::new(SystemLookup), Some(unsent.clone()))?, unsent))
+    }
+
+    fn made(settings: HttpSettings, lookup: Arc<dyn Lookup>, unsent: Option<Unsent>) -> Result<Self, String> {
         let guard = Guard::new(&settings.allow)?;
         let guarded = Pool::new(Resolver::guarded(lookup.clone()));
         let named = Pool::new(Resolver::open(lookup));
-        Ok(Self(Arc::new(Inner { guarded, named, guard, user_agent: settings.user_agent })))
+        Ok(Self(Arc::new(Inner { guarded, named, guard, user_agent: settings.user_agent, unsent })))
     }
 
     /// The guard that decides about every address this client is asked to reach.
@@ -87,6 +101,9 @@ impl Http {
             Err(refused) => return Err(HttpError::Refused(refused)),
         };
         trace::mark(&mut request.headers);
+        if let Some(unsent) = &self.0.unsent {
+            return Err(unsent.keep(request));
+        }
         let client = pool.client(&self.0.user_agent).map_err(HttpError::Invalid)?;
         let deadline = tokio::time::Instant::from_std(request.deadline);
         match tokio::time::timeout_at(deadline, exchange(client, request)).await {

@@ -75,6 +75,10 @@ impl Action for ExecRun {
         &SPEC
     }
 
+    fn acts_here(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let connection = given::connection(&call, "command")?;

@@ -45,6 +45,10 @@ impl Action for Log {
         &SPEC
     }
 
+    fn acts_here(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, call: Call) -> Result<Intent, Faults> {
         let given = given::params(&call);
         let (level, message, fields) = all((

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use declic_actions::action::{Call, Origin, Spec, Why};
+use declic_actions::action::{Call, Intent, Origin, Spec, Why};
 use declic_actions::kinds;
 use serde_json::{Map, Value, json};
 
@@ -40,6 +40,8 @@ pub struct PlayedCall {
     pub uses: String,
     /// `with:`, filled in.
     pub with: Value,
+    /// What the action makes of it, if it takes it and there are settings to look at.
+    pub intent: Option<Intent>,
 }
 
 impl Played {
@@ -234,14 +236,22 @@ impl Player<'_> {
             step: name.to_owned(),
             uses: step.uses.clone(),
             with: with.clone(),
+            intent: None,
         });
         let given = step.id.as_ref().and_then(|id| self.given.get(id));
         // What the test says of a step counts more than what the action thinks of a made-up digest.
-        if given.is_none()
-            && let Err(why) = self.prepare(step, name, &with)
-        {
-            self.fault(&format!("step {name}"), &why.message);
-            return Err(why);
+        if given.is_none() {
+            match self.prepare(step, name, &with) {
+                Ok(intent) => {
+                    if let Some(call) = self.played.calls.last_mut() {
+                        call.intent = intent;
+                    }
+                }
+                Err(why) => {
+                    self.fault(&format!("step {name}"), &why.message);
+                    return Err(why);
+                }
+            }
         }
         let shape = kinds::find(&step.uses).map_or(Type::Any, |action| outputs(action.spec(), |name| with.get(name)));
         match given {
@@ -254,8 +264,8 @@ impl Player<'_> {
     }
 
     /// The action's own look at the call; only with the operator's settings is there enough to look at.
-    fn prepare(&self, step: &Step, name: &str, with: &Value) -> Result<(), Why> {
-        let (Some(action), Some(offer)) = (kinds::find(&step.uses), self.offer) else { return Ok(()) };
+    fn prepare(&self, step: &Step, name: &str, with: &Value) -> Result<Option<Intent>, Why> {
+        let (Some(action), Some(offer)) = (kinds::find(&step.uses), self.offer) else { return Ok(None) };
         let partner = |key: &str, entries: &BTreeMap<String, Value>| {
             with.get(key).and_then(Value::as_str).and_then(|name| entries.get(name).cloned())
         };
@@ -281,8 +291,7 @@ impl Player<'_> {
                 run_url: None,
             },
         };
-        action.prepare(call)?;
-        Ok(())
+        Ok(Some(action.prepare(call)?))
     }
 }
 
