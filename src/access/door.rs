@@ -5,13 +5,15 @@ use std::sync::Arc;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{Endpoint, Request, Response};
 
-use super::Access;
+use super::{Access, Admitted, unknown};
+use crate::api::problem::Problem;
 use crate::api::{Api, PREFIX, State};
 use crate::console::Console;
 
 /// Lets people in, or not.
 pub struct Door {
     access: Arc<Access>,
+    state: Arc<State>,
     api: Api,
     console: Console,
 }
@@ -20,13 +22,25 @@ impl Door {
     /// In front of API and console.
     pub fn new(access: Access, state: Arc<State>) -> Self {
         let access = Arc::new(access);
-        Self { console: Console::new(Arc::clone(&state), Arc::clone(&access)), access, api: Api::new(state) }
+        let console = Console::new(Arc::clone(&state), Arc::clone(&access));
+        Self { access, console, api: Api::new(Arc::clone(&state)), state }
+    }
+
+    /// Who asks, unless they signed out.
+    async fn admit(&self, request: &Request) -> Result<Admitted, Problem> {
+        let admitted = self.access.admit(request).await?;
+        if let Some(session) = &admitted.session
+            && self.state.is_over(session).await.map_err(|failure| failure.problem().clone())?
+        {
+            return Err(unknown());
+        }
+        Ok(admitted)
     }
 
     async fn answer(&self, mut request: Request) -> Response {
         let path = request.uri().path();
         let is_api = path == PREFIX || path.starts_with("/api/");
-        match self.access.admit(&request).await {
+        match self.admit(&request).await {
             Ok(admitted) if is_api => {
                 request.extensions_mut().insert(admitted.viewer);
                 self.api.answer(request).await

@@ -28,7 +28,7 @@ use iap::Iap;
 use issuers::Keys;
 use oidc::{Denied, Oidc};
 use people::Person;
-use session::Sessions;
+use session::{Opened, Session, Sessions};
 
 /// Bytes of a token at least: it can be tried from anywhere.
 const SHORTEST: usize = 16;
@@ -123,8 +123,8 @@ pub struct Admitted {
     pub viewer: Viewer,
     /// What forms must repeat, so that nobody else's page can send them.
     pub form_key: String,
-    /// Is there a session that can be ended?
-    pub signed_in: bool,
+    /// The session that can be ended, if there is one.
+    pub session: Option<Session>,
 }
 
 impl Access {
@@ -226,11 +226,11 @@ impl Access {
                 return Err(unknown());
             };
             // A browser never sends this by itself: there is nothing to protect forms from.
-            return Ok(Admitted { viewer, form_key: String::new(), signed_in: false });
+            return Ok(Admitted { viewer, form_key: String::new(), session: None });
         }
-        let (viewer, form_key) = self.sessions.of(request, Timestamp::now()).ok_or_else(unknown)?;
+        let Opened { viewer, form_key, session } = self.sessions.of(request, Timestamp::now()).ok_or_else(unknown)?;
         from_ourselves(request)?;
-        Ok(Admitted { viewer, form_key, signed_in: true })
+        Ok(Admitted { viewer, form_key, session: Some(session) })
     }
 
     /// May whoever asks try once more to say who they are?
@@ -249,7 +249,7 @@ impl Access {
             return Err(not_listed());
         };
         let form_key = self.sessions.form_key(&format!("proxy {}", person.subject));
-        Ok(Admitted { viewer, form_key, signed_in: false })
+        Ok(Admitted { viewer, form_key, session: None })
     }
 
     /// Nobody is asked who they are on this machine, as long as nothing else is set; elsewhere nothing answers.
@@ -259,7 +259,7 @@ impl Access {
         }
         from_ourselves(request)?;
         let viewer = Viewer { who: "this machine".to_owned(), role: Role::Operator, sight: Sight::Everything };
-        Ok(Admitted { viewer, form_key: self.sessions.form_key("this machine"), signed_in: false })
+        Ok(Admitted { viewer, form_key: self.sessions.form_key("this machine"), session: None })
     }
 }
 
@@ -282,7 +282,7 @@ pub fn nothing() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "There is nothing here.")
 }
 
-fn unknown() -> Problem {
+pub(crate) fn unknown() -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "Sign in, or send a token of `admin:` as `Authorization: Bearer`.")
 }
 

@@ -1,4 +1,4 @@
-//! Sessions of browsers: a signed cookie that ends by itself. Nothing of them is stored, so every instance knows all of them.
+//! Sessions of browsers: a signed cookie that ends by itself. Only that somebody signed out is stored, so every instance knows all of them.
 
 use std::time::Duration;
 
@@ -27,6 +27,26 @@ struct Claims {
     sees: Option<String>,
     /// Makes two sessions of the same second two.
     nonce: String,
+}
+
+/// A session that can be ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Tells it from all others, and lets nobody in.
+    pub id: String,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+/// What a request's cookie proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Whose it is.
+    pub viewer: Viewer,
+    /// What its forms must repeat.
+    pub form_key: String,
+    /// The session itself.
+    pub session: Session,
 }
 
 /// Makes and reads them.
@@ -99,8 +119,8 @@ impl Sessions {
         URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, format!("derived {label} {seed}").as_bytes()))
     }
 
-    /// Who a request's session belongs to, and what its forms must repeat.
-    pub fn of(&self, request: &Request, now: Timestamp) -> Option<(Viewer, String)> {
+    /// What a request's cookie proves. Whether somebody ended that session is not known here.
+    pub fn of(&self, request: &Request, now: Timestamp) -> Option<Opened> {
         let value = cookie_of(request, COOKIE)?;
         let claims: Claims = serde_json::from_slice(&self.open("session", &value)?).ok()?;
         let sight = match claims.sees {
@@ -108,7 +128,8 @@ impl Sessions {
             Some(login) => Sight::Repositories(Some(login).filter(|login| !login.is_empty())),
         };
         let viewer = Viewer { who: claims.who, role: Role::of_word(&claims.role)?, sight };
-        (claims.until > now.0).then(|| (viewer, self.form_key(&value)))
+        let session = Session { id: self.derive("id", &value), until: Timestamp(claims.until) };
+        (claims.until > now.0).then(|| Opened { viewer, form_key: self.form_key(&value), session })
     }
 
     /// What the forms of a session repeat.
@@ -141,9 +162,10 @@ mod tests {
         let now = Timestamp(1_800_000_000_000);
         let cookie = sessions.begin(&viewer, now);
         assert!(cookie.contains("; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
-        let (known, form_key) = sessions.of(&request(&cookie), now).unwrap();
-        assert_eq!(known, viewer);
-        assert_eq!(form_key.len(), 64);
+        let opened = sessions.of(&request(&cookie), now).unwrap();
+        assert_eq!(opened.viewer, viewer);
+        assert_eq!((opened.form_key.len(), opened.session.until), (64, now.after(hour)));
+        assert_ne!(opened.session.id, sessions.of(&request(&sessions.begin(&viewer, now)), now).unwrap().session.id);
         assert!(sessions.of(&request(&cookie), now.after(hour)).is_none(), "it is over");
         // Another instance with the same secret knows it; one with another secret does not.
         assert!(Sessions::new(&[b"a secret".to_vec()], "", hour, true).of(&request(&cookie), now).is_some());
@@ -167,7 +189,7 @@ mod tests {
         let now = Timestamp(1_800_000_000_000);
         for sight in [Sight::Everything, Sight::Repositories(None), Sight::Repositories(Some("ann".to_owned()))] {
             let viewer = Viewer { who: "ann@acme.example".to_owned(), role: Role::Operator, sight };
-            assert_eq!(sessions.of(&request(&sessions.begin(&viewer, now)), now).unwrap().0, viewer);
+            assert_eq!(sessions.of(&request(&sessions.begin(&viewer, now)), now).unwrap().viewer, viewer);
         }
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn document(page: &Page, admitted: Option<&Admitted>, version: &str) 
                 }
                 main id="main" tabindex="-1" data-live[page.live] { (page.body) }
                 p id="status" class="hidden" role="status" {}
+                p id="lost" class="notice wait" role="alert" hidden { "The connection was lost. What is shown may be old; it is tried again." }
             }
         }
     }
@@ -77,7 +78,7 @@ fn navigation(section: &str, admitted: &Admitted) -> Markup {
         }
         div class="who" {
             span { (admitted.viewer.who) @if !operator { " (may only look)" } }
-            @if admitted.signed_in {
+            @if admitted.session.is_some() {
                 form method="post" action="/sign-out" { (key(admitted)) button class="plain" { "Sign out" } }
             }
         }

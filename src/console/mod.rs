@@ -67,6 +67,11 @@ impl Console {
             return self.stranger(request).await;
         }
         if parts.as_slice() == ["sign-out"] && method == Method::POST {
+            if let Some(session) = &admitted.session
+                && let Err(failure) = self.state.sign_out(&admitted.viewer, session).await
+            {
+                return self.failed(failure.problem(), admitted);
+            }
             let cookie = self.access.sessions.end();
             return with_cookie(see("/sign-in"), &cookie);
         }
@@ -141,7 +146,7 @@ impl Console {
                 format!("/runs/{id}")
             }
             ["dead", "redrive"] => {
-                state.redrive(viewer, fields.get("rule").map(str::to_owned), None, None, false).await?;
+                state.redrive(viewer, pages::listing(fields), None, None, false).await?;
                 "/runs".to_owned()
             }
             ["playground"] => return Ok(Answer::Page(trial::playground(state, admitted, fields).await?)),

@@ -21,6 +21,9 @@ use record::{
     Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Written,
 };
 
+/// Marks of these names are of use until their moment only.
+pub const SIGNED_OUT: &str = "signed out: ";
+
 /// The store could not do it. Never the sender's fault: the answer is a 503.
 #[derive(Debug, Clone, PartialEq)]
 pub enum JournalError {

@@ -80,9 +80,11 @@
     const later = () => { due ??= setTimeout(() => news().catch(() => {}), pause); };
     const changes = new EventSource("/api/v1/changes");
     changes.addEventListener("change", later);
-    changes.onerror = () => say("The connection was lost; trying again.");
+    // For everybody to see: a page that no longer follows looks like one where nothing happens.
+    const lost = document.getElementById("lost");
+    changes.onerror = () => { if (lost) lost.hidden = false; };
     // Something may have happened since the page was made, or since the connection was lost.
-    changes.onopen = later;
+    changes.onopen = () => { if (lost) lost.hidden = true; later(); };
     document.addEventListener("focusout", () => { if (waiting) later(); });
     addEventListener("pagehide", () => changes.close());
   }

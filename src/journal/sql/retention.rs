@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::store::{Fault, Session};
 use super::value::params;
+use crate::journal::SIGNED_OUT;
 
 /// Rule sets that stay in any case: the one in force has perhaps no run yet.
 const RULE_SETS_KEPT: i64 = 16;
@@ -20,6 +21,7 @@ pub(super) fn forget(session: &Session<'_>, older: Duration, limit: usize) -> Re
         params![before, RULE_SETS_KEPT],
     )?;
     connection.execute("DELETE FROM ancestry WHERE kept_at < ?1", params![before])?;
+    connection.execute("DELETE FROM marks WHERE name LIKE ?1 AND at < ?2", params![format!("{SIGNED_OUT}%"), session.now.0])?;
     Ok(old.len())
 }
 

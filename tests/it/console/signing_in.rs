@@ -91,6 +91,11 @@ async fn a_browser_signs_in_acts_with_its_session_and_signs_out() {
     assert_eq!(world.client.send("GET", &world.url("/api/v1/audit"), &[("cookie", &forged)], Vec::new()).await.status, 401);
     let out = world.client.send("POST", &world.url("/sign-out"), &[session], Vec::new()).await;
     assert!(out.header("set-cookie").contains("Max-Age=0"), "{out:?}");
+    // Whoever copied the cookie is out, too.
+    let url = world.url("/api/v1/audit");
+    assert_eq!(world.client.send("GET", &url, &[session], Vec::new()).await.status, 401);
+    let log = Client::bearer(OPERATOR).get(&url).await;
+    assert_eq!((log.text("/items/0/act"), log.text("/items/0/outcome")), ("sign-out", "done"), "{log:?}");
 }
 
 #[test]
