@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,11 +14,13 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::observe::Told;
-use crate::journal::record::{Change, Lease, Place};
+use crate::journal::record::{Change, Lease, Place, Remark};
 use crate::journal::{Journal, LedgerError};
 
 /// An action knows its deadline and says best itself what was not done by then; this much later it is cut off.
 const GRACE: Duration = Duration::from_millis(500);
+/// Letters of a remark that are kept.
+const LONGEST: usize = 1000;
 
 /// All that one attempt needs.
 pub(super) struct Attempt<'a> {
@@ -109,16 +112,34 @@ pub(super) struct Keeper<'a> {
     pub lease: &'a Lease,
     pub place: Place,
     pub told: &'a Told,
+    /// What the action said and is not in the journal yet: it is written with whatever is written next.
+    pub said: Mutex<Vec<Remark>>,
+}
+
+impl Keeper<'_> {
+    /// What is still to be written.
+    pub fn take(&self) -> Option<Change> {
+        let remarks = std::mem::take(&mut *self.said.lock().unwrap_or_else(PoisonError::into_inner));
+        (!remarks.is_empty()).then_some(Change::Said { place: self.place, remarks })
+    }
+}
+
+/// No longer than people read.
+fn cut(line: &str) -> String {
+    line.chars().take(LONGEST).collect()
 }
 
 #[async_trait]
 impl Progress for Keeper<'_> {
     fn stage(&self, name: &'static str, line: &str) {
-        self.told.say(name, line);
+        let at = self.told.say(name, line);
+        let remark = Remark { at, name: name.to_owned(), line: cut(line) };
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).push(remark);
     }
 
     async fn save(&self, saved: Value) -> Result<(), Failure> {
-        match self.journal.write(self.lease.clone(), vec![Change::Saved { place: self.place, saved }]).await {
+        let changes = self.take().into_iter().chain([Change::Saved { place: self.place, saved }]).collect();
+        match self.journal.write(self.lease.clone(), changes).await {
             Ok(_) => Ok(()),
             Err(error @ LedgerError::Impossible(_)) => Err(Failure::last("internal", error.to_string())),
             Err(error) => Err(Failure::retry("store", error.to_string())),

@@ -8,7 +8,7 @@ mod rehearse;
 mod settle;
 mod streak;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use declic_actions::action::{Action, Class, Failure, Intent, RESPONSE_URL, Repeat, STOPPED, Stop, Why};
@@ -23,7 +23,7 @@ use super::attempt::{Attempt, Came, Keeper, seconds};
 use super::key::call_key;
 use super::leases::Held;
 use super::observe::Told;
-use super::plan::{Next, OUT_OF_TIME, POISON, Standing, called, made};
+use super::plan::{Next, OUT_OF_TIME, POISON, Standing, made, shown};
 use super::shared::Shared;
 use super::waiting::Known;
 use super::{reading, reply};
@@ -60,6 +60,8 @@ pub(super) struct Execution {
     /// How often what it tells has happened.
     streak: Option<Streak>,
     told: Told,
+    /// What actions said and is written with whatever is written next.
+    said: Vec<Change>,
     /// Given back after one step, which ends by then: further ones are another call's.
     until: Option<Instant>,
 }
@@ -155,6 +157,7 @@ impl Execution {
             stop,
             streak,
             told,
+            said: Vec::new(),
             until: None,
         }))
     }
@@ -267,6 +270,8 @@ impl Execution {
         let (stopping, stop) = Stop::new();
         stopping.send_replace(self.stop && place.phase == Phase::Steps);
         let streak = self.streak(place, step);
+        let (journal, lease) = (self.shared.journal.as_ref(), &self.held.lease);
+        let keeper = Keeper { journal, lease, place, told: &told, said: Mutex::default() };
         let attempt = Attempt {
             action,
             clients: &self.shared.clients,
@@ -276,7 +281,7 @@ impl Execution {
             saved,
             timeout: hurry.unwrap_or(timeout),
             secrets: &secrets,
-            progress: &Keeper { journal: self.shared.journal.as_ref(), lease: &self.held.lease, place, told: &told },
+            progress: &keeper,
             stop: &stop,
             waited: self.waited(place),
             answer: answer.as_ref(),
@@ -289,6 +294,8 @@ impl Execution {
             came = attempt.make() => came,
             () = self.watch(place, &stopping) => return Err(LedgerError::Lost),
         };
+        let said = keeper.take();
+        self.said.extend(said);
         self.stop |= stop.is_asked();
         if let Some(permit) = permit {
             permit.tell(came.sign(hurry.is_some())).await;
@@ -375,6 +382,7 @@ impl Execution {
     }
 
     async fn write(&mut self, changes: Vec<Change>) -> Result<(), LedgerError> {
+        let changes = self.said.drain(..).chain(changes).collect();
         let Written { stop, cancelled } = self.shared.journal.write(self.held.lease.clone(), changes).await?;
         self.stop |= stop.is_some() || cancelled;
         self.run.cancelled |= cancelled;
@@ -400,12 +408,4 @@ impl Execution {
 
 fn label(step: &Step) -> StepLabel {
     StepLabel { id: step.id.clone(), name: step.name.clone(), uses: step.uses.clone() }
-}
-
-/// A step among all phases of its run.
-fn shown(label: &StepLabel, place: Place) -> String {
-    match place.phase {
-        Phase::Steps => called(label, place),
-        phase => format!("{}/{}", phase.word(), called(label, place)),
-    }
 }

@@ -108,7 +108,7 @@ async fn heard(shared: &Shared, delivery: &Delivery) -> bool {
         Ok(()) => told.say("answered", line),
         Err(LedgerError::Refused(why)) => told.say_as(Level::WARN, "refused", format!("{line}, which is not taken: {why}")),
         Err(error) => told.say_as(Level::ERROR, "refused", format!("{line}, which was not kept: {error}")),
-    }
+    };
     true
 }
 

@@ -112,13 +112,13 @@ impl Told {
         self
     }
 
-    /// Says it to the log and to whoever listens.
-    pub fn say(&self, name: &str, line: impl Into<String>) {
-        self.say_as(Level::INFO, name, line);
+    /// Says it to the log and to whoever listens. Answers when.
+    pub fn say(&self, name: &str, line: impl Into<String>) -> Timestamp {
+        self.say_as(Level::INFO, name, line)
     }
 
     /// The same with a level: ERROR if something failed, WARN if it may yet go well or is the sender's doing.
-    pub fn say_as(&self, level: Level, name: &str, line: impl Into<String>) {
+    pub fn say_as(&self, level: Level, name: &str, line: impl Into<String>) -> Timestamp {
         let stage = Stage { name: name.to_owned(), line: line.into(), at: Timestamp::now(), ..self.stage.clone() };
         // The level is part of what `tracing` keeps of each place in the code, so each needs a place of its own.
         macro_rules! log {
@@ -141,7 +141,9 @@ impl Told {
             _ => log!(debug),
         }
         self.observer.remember(&stage);
+        let at = stage.at;
         // Nobody may be listening.
         drop(self.observer.stages.send(stage));
+        at
     }
 }

@@ -197,6 +197,14 @@ pub fn called(label: &StepLabel, place: Place) -> String {
     label.id.clone().unwrap_or_else(|| (place.index + 1).to_string())
 }
 
+/// The same among all phases of its run.
+pub fn shown(label: &StepLabel, place: Place) -> String {
+    match place.phase {
+        Phase::Steps => called(label, place),
+        phase => format!("{}/{}", phase.word(), called(label, place)),
+    }
+}
+
 fn failure_of(record: &StepRecord, round: u32) -> RunFailure {
     let why = record.why.clone().unwrap_or_else(|| declic_actions::action::Why::new("unknown", "the reason was not recorded"));
     RunFailure {

@@ -20,6 +20,24 @@ rules:
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_action_said_of_its_step_is_kept_with_the_run() {
+    let scene = Scene::start(RULES, "").await;
+    scene.commit(FIRST_COMMIT, &[]);
+    let push = Push { guid: "p-1", before: "0000000000000000000000000000000000000000", after: FIRST_COMMIT, forced: false };
+    let delivery = scene.push(&push).await;
+    let run = scene.run_once(&delivery, "succeeded");
+    // Read from the store, by a process that did not do it.
+    let log = run["log"].as_array().expect("a log");
+    let said = |name: &str| log.iter().find(|line| line["name"] == name).unwrap_or_else(|| panic!("`{name}`: {log:#?}"));
+    assert_eq!(said("image resolved")["step"], "deploy");
+    assert!(said("revision created")["line"].as_str().is_some_and(|line| !line.is_empty()));
+    let moments: Vec<&str> = log.iter().filter_map(|line| line["at"].as_str()).collect();
+    assert!(moments.len() == log.len() && moments.is_sorted(), "{log:#?}");
+    let shown = scene.declic(&["runs", "show", run["run"]["id"].as_str().expect("an id")]).1;
+    assert!(shown.contains("image resolved: "), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_rehearses_records_every_rendered_call_and_changes_nothing() {
     let scene = Scene::serving(RULES, "", &["--dry-run"]).await;
     scene.commit(FIRST_COMMIT, &[]);

@@ -11,7 +11,8 @@ const LOCK: i64 = 0x4465_636c;
 
 /// Schema n is what the first n of these make. A released one is never edited: add another. The same tables as SQLite's, with what a server
 /// needs more: a counter for numbers of deliveries; hash indexes where a text may be longer than a key of a tree.
-const MIGRATIONS: &[&str] = &["CREATE SEQUENCE delivery_number;
+const MIGRATIONS: &[&str] = &[
+    "CREATE SEQUENCE delivery_number;
      CREATE TABLE deliveries (
         seq bigint PRIMARY KEY,
         source text NOT NULL,
@@ -176,7 +177,10 @@ const MIGRATIONS: &[&str] = &["CREATE SEQUENCE delivery_number;
         act text NOT NULL,
         subject text NOT NULL,
         outcome text
-     );"];
+     );",
+    // What actions say of their steps.
+    "ALTER TABLE steps ADD COLUMN said text;",
+];
 
 /// Brings the schema to the newest version, all in one transaction; replicas that start together wait for each other.
 pub(super) async fn migrate(client: &mut Client, schema: &str) -> Result<(), String> {

@@ -244,8 +244,21 @@ pub struct StepRecord {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// What the action said of it, over all attempts; of much, the last.
+    pub said: Vec<Remark>,
     /// Every attempt with its reason.
     pub attempts: Vec<AttemptRecord>,
+}
+
+/// One thing that an action said of its step while it was at it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    /// When, by the clock of whoever did it.
+    pub at: Timestamp,
+    /// Stable word: `image resolved`.
+    pub name: String,
+    /// One line for people, without secrets.
+    pub line: String,
 }
 
 /// What the rule says of a step; kept so that a listing can be read without the rule.

@@ -6,8 +6,8 @@ use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
 use super::{
-    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Place, RunFailure, RunRecord, RunState, StepLabel,
-    StepRecord, Streak,
+    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Listing, Place, Remark, RunFailure, RunRecord, RunState,
+    StepLabel, StepRecord, Streak,
 };
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.
@@ -166,6 +166,13 @@ pub enum Change {
         /// Opaque.
         saved: Value,
     },
+    /// The action said something of its step, for people. Of much that is said, the last is kept.
+    Said {
+        /// Which step.
+        place: Place,
+        /// In order.
+        remarks: Vec<Remark>,
+    },
     /// The open attempt did not work, and another one will be made.
     Retrying {
         /// Which step.
@@ -255,8 +262,8 @@ pub enum StepEnd {
 /// Which dead runs are meant.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Only of this rule.
-    pub rule: Option<String>,
+    /// Only those that a listing of this would hold, whatever it says of states, its place and its size.
+    pub among: Listing,
     /// Only those that failed within this time.
     pub since: Option<Duration>,
     /// At most so many.

@@ -2,13 +2,14 @@
 
 use super::claim::run_by_id;
 use super::deliveries::{revive_run, settle};
+use super::filter::Filter;
 use super::identity;
 use super::locks;
 use super::rows::word;
 use super::store::{Fault, Session};
 use super::value::params;
 use crate::journal::LedgerError;
-use crate::journal::record::{DeliveryState, Place, RunState, Selection};
+use crate::journal::record::{DeliveryState, Listing, Place, RunState, Selection};
 use declic_actions::action::Answer;
 
 /// The run is queued again at the step that failed, marked as started by hand.
@@ -60,12 +61,14 @@ pub(super) fn cancel(session: &Session<'_>, id: &str) -> Result<bool, Fault> {
 pub(super) fn dead(session: &Session<'_>, selection: &Selection) -> Result<Vec<String>, Fault> {
     let since =
         selection.since.map_or(0, |since| session.now.0.saturating_sub(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)));
-    session.connection.rows(
-        "SELECT delivery, number FROM runs WHERE state IN ('failed', 'dead') AND started_at IS NOT NULL
-           AND rule = coalesce(?1, rule) AND finished_at >= ?2 ORDER BY seq LIMIT ?3",
-        params![selection.rule, since, i64::try_from(selection.limit).unwrap_or(i64::MAX)],
-        |row| Ok(identity::run(row.get(0)?, row.get(1)?)),
-    )
+    let mut filter = Filter::of_runs(&Listing { states: Vec::new(), ..selection.among.clone() }, None);
+    filter.all("(r.state IN ('failed', 'dead') AND r.started_at IS NOT NULL AND r.finished_at >= ?)", since);
+    let most = filter.mark(i64::try_from(selection.limit).unwrap_or(i64::MAX));
+    let sql = format!(
+        "SELECT r.delivery, r.number FROM runs r JOIN deliveries d ON d.seq = r.delivery {} ORDER BY r.seq LIMIT {most}",
+        filter.clause()
+    );
+    session.connection.rows(&sql, &filter.values, |row| Ok(identity::run(row.get(0)?, row.get(1)?)))
 }
 
 /// The same delivery as a new one: matched by the rules of today, with effects of its own.

@@ -19,7 +19,7 @@ impl Filter {
     }
 
     /// Every `?` of the condition stands for the value.
-    fn all(&mut self, condition: &str, value: impl Into<Value<'static>>) {
+    pub fn all(&mut self, condition: &str, value: impl Into<Value<'static>>) {
         let mark = self.mark(value);
         self.conditions.push(condition.replace('?', &mark));
     }

@@ -14,8 +14,11 @@ use super::streaks;
 use super::value::params;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    AttemptState, Change, Impossible, Lease, Place, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Written,
+    AttemptState, Change, Impossible, Lease, Place, Remark, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Written,
 };
+
+/// Of what an action says of one step, so much is kept.
+const REMARKS: usize = 100;
 
 /// The run a lease is on, inside one write.
 struct Held<'a> {
@@ -41,6 +44,7 @@ pub(super) fn write(session: &Session<'_>, lease: &Lease, changes: &[Change]) ->
             }
             Change::KnowsOrder { exclusive } => held.knows_order(exclusive)?,
             Change::Saved { place, saved } => held.saved(*place, saved)?,
+            Change::Said { place, remarks } => held.said(*place, remarks)?,
             Change::Retrying { place, state, why } => {
                 held.step_to(*place, StepState::Waiting)?;
                 held.end_attempt(*place, *state, Some(serde_json::to_string(why)?))?;
@@ -131,6 +135,23 @@ impl Held<'_> {
             return Err(Impossible("progress can be kept only of a running step".to_owned()).into());
         }
         self.got_on()
+    }
+
+    fn said(&self, place: Place, remarks: &[Remark]) -> Result<(), Fault> {
+        let of = "WHERE run = ?1 AND round = ?2 AND phase = ?3 AND number = ?4";
+        let kept = self.session.connection.optional(
+            &format!("SELECT said FROM steps {of}"),
+            params![self.run, place.round, place.phase.word(), place.index],
+            |row| row.get::<Option<String>>(0),
+        )?;
+        let mut all: Vec<Remark> = kept.flatten().map(|kept| serde_json::from_str(&kept)).transpose()?.unwrap_or_default();
+        all.extend(remarks.iter().cloned());
+        let all = serde_json::to_string(all.split_at(all.len().saturating_sub(REMARKS)).1)?;
+        self.session.connection.execute(
+            &format!("UPDATE steps SET said = ?5 {of}"),
+            params![self.run, place.round, place.phase.word(), place.index, all],
+        )?;
+        Ok(())
     }
 
     fn knows_order(&self, name: &str) -> Result<(), Fault> {

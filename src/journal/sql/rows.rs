@@ -25,7 +25,7 @@ pub(super) const RUN_RECORD: &str = "r.delivery, r.number, r.rule, r.owner, r.pl
     r.waits_for, r.dry";
 /// What [`step_record`] reads.
 pub(super) const STEP_RECORD: &str =
-    "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at, answer";
+    "round, phase, number, id, name, uses, state, intent, saved, outcome, why, started_at, finished_at, answer, said";
 /// What [`attempt_record`] reads.
 pub(super) const ATTEMPT_RECORD: &str = "step_round, phase, step, number, round, worker, state, why, started_at, finished_at";
 
@@ -115,6 +115,7 @@ pub(super) fn step_record(row: &Row<'_>) -> Result<StepRecord, Fault> {
         answer: json(row, 13)?,
         started_at: moment(row, 11)?,
         finished_at: moment(row, 12)?,
+        said: json(row, 14)?.unwrap_or_default(),
         attempts: Vec::new(),
     })
 }

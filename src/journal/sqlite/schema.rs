@@ -181,6 +181,8 @@ const MIGRATIONS: &[&str] = &[
      );
      CREATE INDEX streaks_key ON streaks (key, seq);
      CREATE INDEX streaks_delivery ON streaks (delivery);",
+    // What actions say of their steps.
+    "ALTER TABLE steps ADD COLUMN said TEXT;",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

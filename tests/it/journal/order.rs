@@ -1,6 +1,6 @@
 //! Newer and older: groups and targets by the commits of their deliveries, and what people may do about it.
 
-use declic::journal::record::{Line, Order, Selection};
+use declic::journal::record::{Line, Listing, Order, Selection};
 
 use super::*;
 
@@ -128,7 +128,11 @@ async fn people_cancel_retry_redrive_and_replay(kind: Kind) {
     store.started("d3", vec![run("notify")]).await;
     let failing = store.one_run("w1").await;
     store.journal.write(failing.lease, vec![began(0), failed(0), finished(RunState::Failed)]).await.unwrap();
-    let of = |rule: &str| Selection { rule: Some(rule.to_owned()), since: Some(Duration::from_secs(60)), limit: 10 };
+    let of = |rule: &str| Selection {
+        among: Listing { rule: Some(rule.to_owned()), ..Listing::default() },
+        since: Some(Duration::from_secs(60)),
+        limit: 10,
+    };
     assert!(store.journal.dead(of("deploy")).await.unwrap().is_empty());
     let dead = store.journal.dead(of("notify")).await.unwrap();
     assert_eq!(dead, std::slice::from_ref(&failing.run.id));
