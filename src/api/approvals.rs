@@ -89,8 +89,8 @@ impl ApprovalsApi {
 
     /// Where each target stands: whether it is asked at the moment, and who waits for it
     #[oai(path = "/breakers", method = "get", operation_id = "listBreakers")]
-    async fn breakers(&self, _viewer: Data<&Viewer>) -> Json<Breakers> {
-        Json(Breakers { items: self.0.breakers() })
+    async fn breakers(&self, _viewer: Data<&Viewer>) -> Result<Json<Breakers>, Failure> {
+        Ok(Json(Breakers { items: self.0.breakers() }))
     }
 }
 

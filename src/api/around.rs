@@ -137,6 +137,8 @@ pub struct Hidden {
     pub headers: Vec<String>,
     /// Values of fields whose names, without `-` and `_`, contain one of these words.
     pub fields: Vec<String>,
+    /// What is hidden wherever it stands in a text, also in JSON inside a text.
+    pub anywhere: Vec<String>,
 }
 
 /// Who asks.
@@ -189,14 +191,14 @@ impl AroundApi {
 
     /// What is hidden of bodies, headers, parameters and outputs before they are shown
     #[oai(path = "/redaction", method = "get", operation_id = "getRedaction")]
-    async fn redaction(&self, _viewer: Data<&Viewer>) -> Json<Hidden> {
-        Json(self.0.hidden())
+    async fn redaction(&self, _viewer: Data<&Viewer>) -> Result<Json<Hidden>, Failure> {
+        Ok(Json(self.0.hidden()))
     }
 
     /// Who you are, and what you may do
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
-    async fn me(&self, viewer: Data<&Viewer>) -> Json<Me> {
-        Json(Me { who: viewer.who.clone(), role: viewer.role.word().to_owned() })
+    async fn me(&self, viewer: Data<&Viewer>) -> Result<Json<Me>, Failure> {
+        Ok(Json(Me { who: viewer.who.clone(), role: viewer.role.word().to_owned() }))
     }
 }
 
@@ -337,7 +339,11 @@ impl State {
     pub(crate) fn hidden(&self) -> Hidden {
         let all =
             |ours: &[&str], theirs: &[String]| ours.iter().map(|word| (*word).to_owned()).chain(theirs.iter().cloned()).collect();
-        Hidden { headers: all(redact::HEADERS, &self.redaction.headers), fields: all(redact::FIELDS, &self.redaction.fields) }
+        Hidden {
+            headers: all(redact::HEADERS, &self.redaction.headers),
+            fields: all(redact::FIELDS, &self.redaction.fields),
+            anywhere: all(redact::KINDS, &[]),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use poem_openapi::types::ToJSON;
 use poem_openapi::{Object, OpenApi};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::problem::Failure;
 use super::state::State;
 use super::words::Moment;
 use crate::access::Viewer;
@@ -46,11 +47,11 @@ pub(super) struct ChangesApi(pub Arc<State>);
 impl ChangesApi {
     /// Listen to what happens, as server-sent events: each `data` is a change as JSON
     #[oai(path = "/changes", method = "get", operation_id = "listenToChanges")]
-    async fn listen(&self, viewer: Data<&Viewer>) -> EventStream<BoxStream<'static, Change>> {
+    async fn listen(&self, viewer: Data<&Viewer>) -> Result<EventStream<BoxStream<'static, Change>>, Failure> {
         let changes = changes(Arc::clone(&self.0), (*viewer).clone());
-        EventStream::new(changes)
+        Ok(EventStream::new(changes)
             .to_event(|change| Event::message(change.to_json_string()).event_type("change"))
-            .keep_alive(KEEP_ALIVE)
+            .keep_alive(KEEP_ALIVE))
     }
 }
 

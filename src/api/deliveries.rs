@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::decisions::Decision;
 use super::problem::Failure;
-use super::redact::{Body, HIDDEN, Redaction};
+use super::redact::{Body, Redaction};
 use super::shapes::{Delivery, Run};
 use super::sight::Page;
 use super::state::{State, operator};
@@ -33,13 +33,13 @@ pub(super) struct Deliveries {
     next: Option<String>,
 }
 
-/// A header that was kept.
-#[derive(Debug, Object)]
-pub(super) struct Header {
+/// A header.
+#[derive(Debug, Clone, Object)]
+pub struct Header {
     /// In lower case.
-    name: String,
+    pub name: String,
     /// Its value, redacted.
-    value: String,
+    pub value: String,
 }
 
 /// A delivery with its request, decisions and runs.
@@ -253,10 +253,8 @@ impl State {
     }
 }
 
-fn headers(delivery: &record::Delivery, redaction: &Redaction) -> Vec<Header> {
-    let shown = |(name, value): &(String, String)| {
-        let value = if redaction.hides_header(name) { HIDDEN.to_owned() } else { value.clone() };
-        Header { name: name.clone(), value }
-    };
+/// Headers that were kept, as they may be shown.
+pub(crate) fn headers(delivery: &record::Delivery, redaction: &Redaction) -> Vec<Header> {
+    let shown = |(name, value): &(String, String)| Header { name: name.clone(), value: redaction.header(name, value) };
     delivery.content.headers.iter().map(shown).collect()
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::decisions::Decision;
 use super::problem::Failure;
+use super::rendered::{Rendered, RenderedRequest};
 use super::rules::File;
 use super::shapes::Delivery;
 use super::state::{State, operator};
@@ -22,7 +23,7 @@ use crate::matching::Index;
 use crate::rules::diagnostic::{self, Diagnostic};
 use crate::rules::load;
 use crate::rules::model::{RuleFile, RuleSet};
-use crate::rules::testing::{Happening, Played, play, play_event};
+use crate::rules::testing::{Happening, Played, PlayedCall, play, play_event};
 
 /// Deliveries that one backtest looks at, at most.
 const BACKTEST: usize = 2000;
@@ -86,6 +87,7 @@ pub(super) struct Play {
 
 /// A call that would be made.
 #[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub struct Call {
     /// The rule.
     pub rule: String,
@@ -93,8 +95,14 @@ pub struct Call {
     pub step: String,
     /// The action.
     pub uses: String,
-    /// Its filled-in parameters.
+    /// Its filled-in parameters, redacted.
     pub with: Any<Value>,
+    /// What it would do, in one line.
+    pub summary: Option<String>,
+    /// What it would send, in order, until an answer is needed to go on.
+    pub requests: Vec<RenderedRequest>,
+    /// What is to be said of these requests, or of there being none.
+    pub note: Option<String>,
 }
 
 /// What would happen.
@@ -169,7 +177,7 @@ impl RehearsalApi {
         Ok(Json(Faults { usable: loaded.set.is_some(), items: loaded.faults }))
     }
 
-    /// Play an event through rules: why each matches or not, and the calls with their parameters, without making them
+    /// Play an event through rules: why each matches or not, and the calls with the requests that they would send, without sending them
     #[oai(path = "/play", method = "post", operation_id = "play")]
     async fn play(&self, viewer: Data<&Viewer>, what: Json<Play>) -> Result<Json<Outcome>, Failure> {
         operator(&viewer)?;
@@ -252,7 +260,9 @@ impl State {
     /// Plays an event through checked rules, as it is shown at the API.
     async fn play(&self, viewer: &Viewer, loaded: Loaded, occasion: Occasion) -> Result<Outcome, Failure> {
         let faults = loaded.faults.clone();
-        Ok(outcome(faults, self.rehearse(viewer, loaded, occasion).await?))
+        let played = self.rehearse(viewer, loaded, occasion).await?;
+        let rendered = self.rendered(&played.calls).await;
+        Ok(outcome(faults, played, rendered))
     }
 
     /// Plays an event through checked rules; nothing comes of rules with errors.
@@ -297,10 +307,10 @@ impl State {
             unreadable: Vec::new(),
         };
         let Some(set) = set else { return Ok(difference) };
-        let settings = self.parts.settings.clone();
+        let (settings, store) = (self.parts.settings.clone(), Arc::clone(&self.parts.look));
         let since = since.unwrap_or_else(|| Timestamp::now().before(std::time::Duration::from_secs(7 * 86_400)));
         let report = tokio::task::spawn_blocking(move || {
-            let records = Records::open(&settings)?;
+            let records = Records::of(store()?, &settings);
             look(since, limit.unwrap_or(BACKTEST), &records, &Index::new(set), &settings.offer)
         });
         let report = report.await.map_err(|_| Failure::conflict("The comparison broke off."))?.map_err(Failure::conflict)?;
@@ -347,15 +357,15 @@ impl State {
     }
 }
 
-fn outcome(faults: Vec<Fault>, played: Played) -> Outcome {
+fn outcome(faults: Vec<Fault>, played: Played, rendered: Vec<Rendered>) -> Outcome {
+    let call = |(call, rendered): (PlayedCall, Rendered)| {
+        let Rendered { summary, requests, note } = rendered;
+        Call { rule: call.rule, step: call.step, uses: call.uses, with: Any(call.with), summary, requests, note }
+    };
     Outcome {
         faults,
         decisions: played.traces.into_iter().map(Decision::from).collect(),
-        calls: played
-            .calls
-            .into_iter()
-            .map(|call| Call { rule: call.rule, step: call.step, uses: call.uses, with: Any(call.with) })
-            .collect(),
+        calls: played.calls.into_iter().zip(rendered).map(call).collect(),
         reply: played.reply.map(Any),
         problems: played.faults,
     }

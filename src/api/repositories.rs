@@ -6,6 +6,7 @@ use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
+use super::problem::Failure;
 use super::state::State;
 use crate::access::Viewer;
 use crate::repositories::Standing;
@@ -54,7 +55,7 @@ pub(super) struct RepositoriesApi(pub Arc<State>);
 impl RepositoriesApi {
     /// List the repositories that may bring rules, and what is in force of them
     #[oai(path = "/repositories", method = "get", operation_id = "listRepositories")]
-    async fn list(&self, viewer: Data<&Viewer>) -> Json<Repositories> {
+    async fn list(&self, viewer: Data<&Viewer>) -> Result<Json<Repositories>, Failure> {
         let standings = self.0.parts.repositories.standings();
         let mut items = Vec::new();
         for one in standings {
@@ -62,6 +63,6 @@ impl RepositoriesApi {
                 items.push(Repository::from(one));
             }
         }
-        Json(Repositories { items })
+        Ok(Json(Repositories { items }))
     }
 }

@@ -109,9 +109,9 @@ pub(super) struct RulesApi(pub Arc<State>);
 impl RulesApi {
     /// List the rules in force
     #[oai(path = "/rules", method = "get", operation_id = "listRules")]
-    async fn list(&self, viewer: Data<&Viewer>) -> Json<Rules> {
+    async fn list(&self, viewer: Data<&Viewer>) -> Result<Json<Rules>, Failure> {
         let (set, items) = self.0.rules(&viewer).await;
-        Json(Rules { revision: set.revision.clone(), fault: self.0.parts.rules.fault(), items })
+        Ok(Json(Rules { revision: set.revision.clone(), fault: self.0.parts.rules.fault(), items }))
     }
 
     /// Show a rule with its file and its last runs

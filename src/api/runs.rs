@@ -10,7 +10,7 @@ use poem_openapi::{Object, OpenApi};
 
 use super::deliveries::PAGE;
 use super::problem::Failure;
-use super::shapes::{LogLine, Run, RunDetail, Step};
+use super::shapes::{Run, RunDetail, Step};
 use super::sight::Page;
 use super::state::{State, operator};
 use super::words::{Moment, Word};
@@ -60,8 +60,16 @@ pub(super) struct Queued {
 #[derive(Debug, Default, Object)]
 #[oai(deny_unknown_fields, nullable_all)]
 pub(super) struct Redrive {
+    /// Only those of this source.
+    source: Option<String>,
+    /// Only those of this event: `github.push`, or the provider's word.
+    event: Option<String>,
+    /// Only those about this repository, `owner/name`.
+    repository: Option<String>,
     /// Only those of this rule.
     rule: Option<String>,
+    /// Only those with this text in an id, a rule, a group or a reason.
+    text: Option<String>,
     /// Only those that failed then or later.
     since: Option<Moment>,
     /// At most so many; 1000 if not given.
@@ -162,6 +170,7 @@ impl RunsApi {
 
     /// List runs that failed for good, newest first: what `redrive` takes
     #[oai(path = "/dead", method = "get", operation_id = "listDeadRuns")]
+    #[expect(clippy::too_many_arguments, reason = "each is a filter of its own in the address")]
     async fn dead(
         &self,
         viewer: Data<&Viewer>,
@@ -171,11 +180,33 @@ impl RunsApi {
         /// At most so many.
         #[oai(validator(minimum(value = "1"), maximum(value = "500")))]
         limit: Query<Option<usize>>,
+        /// Only those of this source.
+        source: Query<Option<String>>,
+        /// Only those of this event: `github.push`, or the provider's word.
+        event: Query<Option<String>>,
+        /// Only those about this repository, `owner/name`.
+        repository: Query<Option<String>>,
         /// Only those of this rule.
         rule: Query<Option<String>>,
+        /// Only those whose delivery was received then or later.
+        since: Query<Option<Moment>>,
+        /// Only those whose delivery was received before.
+        until: Query<Option<Moment>>,
+        /// Only those with this text in an id, a rule, a group or a reason.
+        text: Query<Option<String>>,
     ) -> Result<Json<Runs>, Failure> {
-        let limit = limit.0.unwrap_or(PAGE) + 1;
-        let listing = Listing { before: cursor.0, limit, rule: rule.0, states: dead_states(), ..Listing::default() };
+        let listing = Listing {
+            before: cursor.0,
+            limit: limit.0.unwrap_or(PAGE) + 1,
+            states: dead_states(),
+            source: source.0,
+            event: event.0,
+            repository: repository.0,
+            rule: rule.0,
+            since: since.0.map(|moment| moment.0),
+            until: until.0.map(|moment| moment.0),
+            text: text.0.filter(|text| !text.is_empty()),
+        };
         let (items, next) = self.0.runs(&viewer, listing).await?;
         Ok(Json(Runs { items: items.into_iter().map(Run::from).collect(), next }))
     }
@@ -189,9 +220,7 @@ impl RunsApi {
         id: Path<String>,
     ) -> Result<Json<RunDetail>, Failure> {
         let (run, steps) = self.0.run(&viewer, &id).await?;
-        let steps = steps.into_iter().map(|step| Step::new(step, &self.0.redaction)).collect();
-        let log = self.0.parts.observer.lately(&id).into_iter().map(LogLine::from).collect();
-        Ok(Json(RunDetail { run: run.into(), steps, log }))
+        Ok(Json(RunDetail::new(run, steps, self.0.parts.observer.lately(&id), &self.0.redaction)))
     }
 
     /// The steps of a run with their attempts
@@ -233,8 +262,10 @@ impl RunsApi {
     /// Queue many dead runs again
     #[oai(path = "/redrive", method = "post", operation_id = "redrive")]
     async fn redrive(&self, viewer: Data<&Viewer>, which: Json<Redrive>) -> Result<Json<Redriven>, Failure> {
-        let which = which.0;
-        let (runs, refused) = self.0.redrive(&viewer, which.rule, which.since, which.limit, which.dry_run == Some(true)).await?;
+        let Redrive { source, event, repository, rule, text, since, limit, dry_run } = which.0;
+        let text = text.filter(|text| !text.is_empty());
+        let among = Listing { source, event, repository, rule, text, ..Listing::default() };
+        let (runs, refused) = self.0.redrive(&viewer, among, since, limit, dry_run == Some(true)).await?;
         let refused = refused.into_iter().map(|(run, why)| RefusedRun { run, why }).collect();
         Ok(Json(Redriven { runs, refused }))
     }
@@ -289,7 +320,7 @@ impl State {
     pub(crate) async fn redrive(
         &self,
         viewer: &Viewer,
-        rule: Option<String>,
+        among: Listing,
         since: Option<Moment>,
         limit: Option<usize>,
         dry_run: bool,
@@ -299,7 +330,7 @@ impl State {
             let age = Timestamp::now().0.saturating_sub(since.0.0);
             Duration::from_millis(u64::try_from(age).unwrap_or(0))
         });
-        let selection = Selection { rule, since: age, limit: limit.unwrap_or(REDRIVE) };
+        let selection = Selection { among, since: age, limit: limit.unwrap_or(REDRIVE) };
         let (mut queued, mut refused) = (Vec::new(), Vec::new());
         for id in self.journal().dead(selection).await? {
             // Nothing is said of what may not be seen. The id of a run begins with that of its delivery.

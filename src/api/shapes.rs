@@ -8,6 +8,7 @@ use super::redact::Redaction;
 use super::words::{Moment, Word};
 use crate::journal::record::{self, AttemptState, DeliveryState, GroupMode, Phase, RunState, StepState};
 use crate::run::observe::Stage;
+use crate::run::plan::shown;
 
 /// A delivery in a listing.
 #[derive(Debug, Clone, Object)]
@@ -131,6 +132,10 @@ pub struct Run {
     pub cancelled: bool,
     /// Did a person start it again, or replay its delivery?
     pub by_hand: bool,
+    /// What it waits for while it waits: something another run has to itself, or a target that cannot take it now.
+    pub waits_for: Option<String>,
+    /// Does it only render and record what it would do?
+    pub dry: bool,
     /// What decided about its order, for people.
     pub note: Option<String>,
 }
@@ -162,6 +167,8 @@ impl From<record::RunRecord> for Run {
             covered_by: run.covered_by,
             cancelled: run.cancelled,
             by_hand: run.by_hand,
+            waits_for: run.waits_for,
+            dry: run.dry,
             note: run.note,
         }
     }
@@ -260,6 +267,8 @@ pub struct Step {
     pub intent: Option<String>,
     /// The filled-in parameters, redacted.
     pub with: Option<Any<Value>>,
+    /// What the action made of them before it did anything, such as a rendered request, redacted.
+    pub plan: Option<Any<Value>>,
     /// What came of it, in one line.
     pub summary: Option<String>,
     /// Where the effect can be seen.
@@ -281,9 +290,12 @@ pub struct Step {
 impl Step {
     /// As it may be shown.
     pub fn new(step: record::StepRecord, redaction: &Redaction) -> Self {
-        let (intent, with) = match step.intent {
-            Some(intent) => (Some(intent.summary), Some(Any(redaction.value(Value::Object(intent.call.params))))),
-            None => (None, None),
+        let (intent, with, plan) = match step.intent {
+            Some(intent) => {
+                let with = Any(redaction.value(Value::Object(intent.call.params)));
+                (Some(intent.summary), Some(with), Some(Any(redaction.value(intent.plan))))
+            }
+            None => (None, None, None),
         };
         let (summary, url, outputs) = match step.outcome {
             Some(outcome) => (Some(outcome.summary), outcome.url, Some(Any(redaction.value(outcome.outputs)))),
@@ -299,6 +311,7 @@ impl Step {
             state: Word::new(step.state.word()),
             intent,
             with,
+            plan,
             summary,
             url,
             outputs,
@@ -313,6 +326,14 @@ impl Step {
             finished_at: step.finished_at.map(Moment),
             attempts: step.attempts.into_iter().map(Attempt::from).collect(),
         }
+    }
+}
+
+impl Step {
+    /// Its id, or its number from 1, with its part of the run in front outside of `steps`: as log lines name it.
+    pub fn shown(&self) -> String {
+        let called = self.id.clone().unwrap_or_else(|| (self.index + 1).to_string());
+        if self.phase.0 == Phase::Steps.word() { called } else { format!("{}/{called}", self.phase.0) }
     }
 }
 
@@ -337,6 +358,40 @@ pub struct RunDetail {
     pub run: Run,
     /// Its steps, in the order in which they are done.
     pub steps: Vec<Step>,
-    /// What the process that was asked said of it lately, oldest first; gone with the process.
+    /// What was said of it while it ran, oldest first: by its actions, which is kept, and by the process that is asked, which is gone with it.
     pub log: Vec<LogLine>,
+}
+
+impl RunDetail {
+    /// As it may be shown. `lately` is what this process said.
+    pub fn new(run: record::RunRecord, steps: Vec<record::StepRecord>, lately: Vec<Stage>, redaction: &Redaction) -> Self {
+        let log = log(&steps, lately);
+        Self { run: run.into(), steps: steps.into_iter().map(|step| Step::new(step, redaction)).collect(), log }
+    }
+}
+
+/// What is kept, with what this process said besides.
+fn log(steps: &[record::StepRecord], lately: Vec<Stage>) -> Vec<LogLine> {
+    let kept = |step: &record::StepRecord| {
+        let shown = shown(&step.label, step.place);
+        let line = |remark: &record::Remark| LogLine {
+            at: Moment(remark.at),
+            step: Some(shown.clone()),
+            name: remark.name.clone(),
+            line: remark.line.clone(),
+        };
+        step.said.iter().map(line).collect::<Vec<_>>()
+    };
+    let mut log: Vec<LogLine> = steps.iter().flat_map(kept).collect();
+    for line in lately.into_iter().map(LogLine::from) {
+        // A long line is kept shorter than it was said.
+        let same = |known: &LogLine| {
+            known.at == line.at && known.step == line.step && known.name == line.name && line.line.starts_with(&known.line)
+        };
+        if !log.iter().any(same) {
+            log.push(line);
+        }
+    }
+    log.sort_by_key(|line| line.at.0);
+    log
 }

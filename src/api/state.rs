@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use declic_actions::action::Clients;
+use declic_actions::http::Unsent;
 use tokio::sync::watch;
 
 use super::problem::Failure;
 use super::redact::Redaction;
+use crate::access::session::Session;
 use crate::access::visibility::Visibility;
 use crate::access::{Role, Viewer};
 use crate::event::Event;
-use crate::journal::Journal;
 use crate::journal::record::{Delivery, DeliveryRecord, RunRecord, StepRecord};
+use crate::journal::sqlite::ReadOnly;
+use crate::journal::{Journal, SIGNED_OUT};
 use crate::reload::Rules;
 use crate::repositories::Repositories;
 use crate::run::gate::Gates;
@@ -39,6 +43,10 @@ pub struct Parts {
     pub watched: Vec<Watched>,
     /// Who asks GitHub what people may see, if they do not see everything.
     pub visibility: Option<Visibility>,
+    /// Opens the store for looking into it at length.
+    pub look: Arc<dyn Fn() -> Result<ReadOnly, String> + Send + Sync>,
+    /// Makes clients that send nothing.
+    pub unsent: Arc<dyn Fn() -> Result<(Clients, Unsent), String> + Send + Sync>,
     /// Called when there is something to do.
     pub wake: Arc<dyn Fn() + Send + Sync>,
     /// True once the service is stopping: open streams end then.
@@ -118,7 +126,24 @@ impl State {
     }
 }
 
+/// Name of the mark of a session that somebody ended; its moment is when it would have ended by itself.
+fn over(session: &Session) -> String {
+    format!("{SIGNED_OUT}{}", session.id)
+}
+
 impl State {
+    /// Ends a session for every instance: a cookie that somebody copied opens nothing any more.
+    pub async fn sign_out(&self, viewer: &Viewer, session: &Session) -> Result<(), Failure> {
+        let number = self.journal().audit(&viewer.who, "sign-out", viewer.role.word()).await?;
+        self.journal().set_mark(&over(session), session.until).await?;
+        Ok(self.journal().audited(number, "done").await?)
+    }
+
+    /// Did somebody end this session?
+    pub async fn is_over(&self, session: &Session) -> Result<bool, Failure> {
+        Ok(self.journal().mark(&over(session)).await?.is_some())
+    }
+
     /// Writes down that somebody signed in.
     pub async fn signed_in(&self, viewer: &Viewer) -> Result<(), Failure> {
         let number = self.journal().audit(&viewer.who, "sign-in", viewer.role.word()).await?;

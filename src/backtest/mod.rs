@@ -5,7 +5,7 @@ pub mod records;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::event::Event;
@@ -23,7 +23,7 @@ pub struct Recorded {
 }
 
 /// What one rule would do otherwise for one delivery.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// The rule.
     pub rule: String,
@@ -33,7 +33,7 @@ pub struct Difference {
 }
 
 /// How an outcome differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]
 pub enum Change {
     /// It did not start then, and would now.
@@ -59,7 +59,7 @@ pub enum Change {
 }
 
 /// A call that would be made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// The action.
     pub uses: String,
@@ -68,7 +68,7 @@ pub struct Call {
 }
 
 /// One value of a call that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// Id of the step, or its number.
     pub step: String,

@@ -3,9 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
 use super::{Change, Difference, Recorded, compare};
 use crate::clock::Timestamp;
 use crate::event::Event;
@@ -29,9 +26,13 @@ pub struct Records {
 impl Records {
     /// The store that the settings name.
     pub fn open(settings: &Settings) -> Result<Self, String> {
-        let store = settings.store.place.look()?;
+        Ok(Self::of(settings.store.place.look()?, settings))
+    }
+
+    /// A store that was opened already, read as these settings say.
+    pub fn of(store: ReadOnly, settings: &Settings) -> Self {
         let decoders = settings.sources.iter().map(|source| (source.name.clone(), Decoder::new(source))).collect();
-        Ok(Self { store, decoders })
+        Self { store, decoders }
     }
 
     /// A delivery as rules see it. The error is for the user.
@@ -52,7 +53,7 @@ impl Records {
 }
 
 /// One delivery for which something would be different.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Differing {
     /// The delivery.
     pub delivery: DeliveryRecord,
@@ -164,17 +165,5 @@ impl Report {
             } += 1;
         }
         counts
-    }
-
-    /// For programs.
-    pub fn document(&self) -> Value {
-        let [fire, not, other, fail] = self.counts();
-        let unreadable: Vec<Value> = self.unreadable.iter().map(|(id, why)| json!({ "delivery": id, "why": why })).collect();
-        json!({
-            "looked_at": self.looked_at,
-            "would_fire": fire, "would_not_fire": not, "other_inputs": other, "would_fail": fail,
-            "deliveries": self.differing,
-            "unreadable": unreadable,
-        })
     }
 }

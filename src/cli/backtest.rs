@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::Value;
+use poem_openapi::types::{ParseFromJSON, ToJSON};
+use serde_json::{Value, json};
 
 use super::check::{Operator, files};
+use super::ledger::Trouble;
 use super::paint::{Paint, printable};
-use super::{USAGE, WRONG, colour, complain, reasons};
-use crate::backtest::records::{Differing, Records, Report, look};
+use super::remote::{Ask, Remote, faults, sent};
+use super::{colour, complain, reasons};
+use crate::api::shapes::Delivery;
+use crate::backtest::records::{Records, Report, look};
 use crate::backtest::{Change, Difference, Input};
 use crate::clock::Timestamp;
 use crate::matching::Index;
@@ -26,6 +30,7 @@ use crate::settings::Environment;
   declic backtest                            the rule files that declic.yaml names, against the last 7 days
   declic backtest rules/web.yaml --since 1d  other files in their place
   declic backtest --limit 50 --format json
+  declic backtest rules/web.yaml --remote https://hooks.example    against what a service elsewhere received
 
 Nothing is done and nothing is written: steps give what they gave then. Exit status 0, whether or not anything differs;
 1 if the store cannot be read, 2 if rules, settings or the command are wrong.")]
@@ -41,6 +46,9 @@ pub struct Arguments {
     /// The operator's settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Compare with what a service elsewhere received, with the token in DECLIC_TOKEN; by its own rules if no PATHS are given
+    #[arg(long, value_name = "URL")]
+    remote: Option<String>,
     /// How the answer is shown
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -60,27 +68,89 @@ enum Format {
     Json,
 }
 
+/// What came of comparing, wherever it was done.
+struct Compared {
+    looked_at: u64,
+    /// Would fire, would not, other inputs, would fail.
+    counts: [u64; 4],
+    differing: Vec<(Delivery, Vec<Difference>)>,
+    unreadable: Vec<String>,
+}
+
 /// Compares and shows.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
-    let (operator, index) = match prepared(arguments, environment) {
-        Ok(prepared) => prepared,
-        Err(why) => return complain(USAGE, why.trim_end()),
+    let compared = match &arguments.remote {
+        Some(address) => Remote::new(address, environment).and_then(|remote| elsewhere(&remote, arguments)),
+        None => here(arguments, environment),
     };
-    let Some(settings) = &operator.settings else {
-        return complain(USAGE, "the settings are missing: name them with --config; they say where the store is");
-    };
-    let oldest = Timestamp::now().before(arguments.since);
-    let most = arguments.limit.unwrap_or(usize::MAX);
-    let report = Records::open(settings).and_then(|records| look(oldest, most, &records, &index, &settings.offer));
-    match report {
-        Ok(report) => {
+    match compared {
+        Ok(compared) => {
             match arguments.format {
-                Format::Text => out!("{}", text(&report, Paint::new(colour()))),
-                Format::Json => outln!("{:#}", report.document()),
+                Format::Text => out!("{}", text(&compared, Paint::new(colour()))),
+                Format::Json => outln!("{:#}", compared.document()),
             }
             ExitCode::SUCCESS
         }
-        Err(why) => complain(WRONG, why),
+        Err(trouble) => complain(trouble.status, trouble.why.trim_end()),
+    }
+}
+
+fn here(arguments: &Arguments, environment: &Environment) -> Result<Compared, Trouble> {
+    let (operator, index) = prepared(arguments, environment).map_err(Trouble::usage)?;
+    let settings = operator.settings.as_ref();
+    let settings = settings
+        .ok_or_else(|| Trouble::usage("the settings are missing: name them with --config; they say where the store is"))?;
+    let oldest = Timestamp::now().before(arguments.since);
+    let most = arguments.limit.unwrap_or(usize::MAX);
+    let report = Records::open(settings).and_then(|records| look(oldest, most, &records, &index, &settings.offer));
+    Ok(Compared::of(report.map_err(Trouble::wrong)?))
+}
+
+fn elsewhere(remote: &Remote, arguments: &Arguments) -> Result<Compared, Trouble> {
+    let since = Timestamp::now().before(arguments.since).rfc3339();
+    let body = json!({ "files": sent(&arguments.paths)?, "since": since, "limit": arguments.limit });
+    let answer = remote.ask(&Ask::post("/backtest", body))?;
+    faults(&answer)?;
+    Compared::read(&answer)
+        .ok_or_else(|| Trouble::usage("the service answers, but not as this Declic does: is it of another version?"))
+}
+
+impl Compared {
+    fn of(report: Report) -> Self {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Self {
+            looked_at: number(report.looked_at),
+            counts: report.counts().map(number),
+            differing: report.differing.into_iter().map(|one| (one.delivery.into(), one.differences)).collect(),
+            unreadable: report.unreadable.into_iter().map(|(id, why)| format!("{id}: {why}")).collect(),
+        }
+    }
+
+    /// From an answer of the API.
+    fn read(answer: &Value) -> Option<Self> {
+        let count = |name: &str| answer[name].as_u64();
+        let differing = |one: &Value| {
+            let delivery = Delivery::parse_from_json(one.get("delivery").cloned()).ok()?;
+            Some((delivery, serde_json::from_value(one["differences"].clone()).ok()?))
+        };
+        Some(Self {
+            looked_at: count("looked_at")?,
+            counts: [count("would_fire")?, count("would_not_fire")?, count("other_inputs")?, count("would_fail")?],
+            differing: answer["deliveries"].as_array()?.iter().map(differing).collect::<Option<_>>()?,
+            unreadable: serde_json::from_value(answer["unreadable"].clone()).ok()?,
+        })
+    }
+
+    /// For programs: as the API has it.
+    fn document(&self) -> Value {
+        let [fire, not, other, fail] = self.counts;
+        let differing = |(delivery, differences): &(Delivery, Vec<Difference>)| json!({ "delivery": delivery.to_json(), "differences": differences });
+        json!({
+            "looked_at": self.looked_at,
+            "would_fire": fire, "would_not_fire": not, "other_inputs": other, "would_fail": fail,
+            "deliveries": self.differing.iter().map(differing).collect::<Vec<_>>(),
+            "unreadable": self.unreadable,
+        })
     }
 }
 
@@ -94,24 +164,24 @@ fn prepared(arguments: &Arguments, environment: &Environment) -> Result<(Operato
     Ok((operator, Index::new(Arc::new(loaded.set))))
 }
 
-fn text(report: &Report, paint: Paint) -> String {
+fn text(compared: &Compared, paint: Paint) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    for Differing { delivery, differences } in &report.differing {
+    for (delivery, differences) in &compared.differing {
         let what = format!("{} {}", printable(&delivery.source), printable(&delivery.event_type));
-        let _ = writeln!(text, "{}  {what}  {}", paint.bold(&delivery.id), paint.dim(&delivery.received_at.rfc3339()));
+        let _ = writeln!(text, "{}  {what}  {}", paint.bold(&delivery.id), paint.dim(&delivery.received_at.0.rfc3339()));
         for difference in differences {
             shown(&mut text, difference, paint);
         }
     }
-    for (id, why) in &report.unreadable {
-        let _ = writeln!(text, "{id}  not compared: {}", printable(why));
+    for why in &compared.unreadable {
+        let _ = writeln!(text, "not compared: {}", printable(why));
     }
-    let [fire, not, other, fail] = report.counts();
+    let [fire, not, other, fail] = compared.counts;
     let _ = writeln!(
         text,
         "{}: {fire} would now fire, {not} would no longer fire, {other} would fire with other inputs, {fail} would fail",
-        counted(report.looked_at, "delivery")
+        counted(usize::try_from(compared.looked_at).unwrap_or(usize::MAX), "delivery")
     );
     text
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::check::{Operator, files};
+use super::ledger::Trouble;
 use super::paint::{Paint, printable};
-use super::{USAGE, colour, complain, reasons};
+use super::remote::{Ask, Remote, faults, sent};
+use super::{colour, complain, reasons};
 use crate::backtest::records::Records;
 use crate::happening::{from_body, known};
 use crate::rule_files;
@@ -16,7 +18,7 @@ use crate::rules::check::happening;
 use crate::rules::diagnostic::{Source, render};
 use crate::rules::load;
 use crate::rules::model::RuleSet;
-use crate::rules::testing::{Happening, Played, play, play_event};
+use crate::rules::testing::{Happening, Played, PlayedCall, play, play_event};
 use crate::settings::Environment;
 
 /// Arguments of `declic explain`.
@@ -25,6 +27,7 @@ use crate::settings::Environment;
   declic explain --event github.push --payload payloads/push.json      a body as GitHub sends it
   declic explain --event github.push --payload deliveries/docs.yaml    the fields that matter, as in `tests:`
   declic explain --delivery 06f3k9z2m8x1q                              a delivery that was received, by the rules as they are now
+  declic explain --delivery 06f3k9z2m8x1q --remote https://hooks.example
   declic deliveries show 06f3k9z2m8x1q                                 the same by the rules of then, and what was done")]
 pub struct Arguments {
     /// The event: github.push, http.webhook, …
@@ -41,6 +44,9 @@ pub struct Arguments {
     /// The operator's settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Ask a service elsewhere about a delivery that it received, with the token in DECLIC_TOKEN; by its own rules, or by those of PATHS
+    #[arg(long, value_name = "URL", requires = "delivery")]
+    remote: Option<String>,
     /// How the answer is shown
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -75,11 +81,41 @@ pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
             }
             ExitCode::SUCCESS
         }
-        Err(why) => complain(USAGE, why.trim_end()),
+        Err(trouble) => complain(trouble.status, trouble.why.trim_end()),
     }
 }
 
-fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played, String> {
+fn explained(arguments: &Arguments, environment: &Environment) -> Result<Played, Trouble> {
+    match (&arguments.remote, &arguments.delivery) {
+        (Some(address), Some(id)) => elsewhere(&Remote::new(address, environment)?, id, arguments),
+        _ => here(arguments, environment).map_err(Trouble::usage),
+    }
+}
+
+/// A delivery that another service received, by the rules in force there or by the files that are named.
+fn elsewhere(remote: &Remote, id: &str, arguments: &Arguments) -> Result<Played, Trouble> {
+    let body = json!({ "delivery": id, "files": sent(&arguments.paths)? });
+    let answer = remote.ask(&Ask::post("/play", body))?;
+    faults(&answer)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |name: &str| answer[name].as_array().cloned().unwrap_or_default();
+    let call = |call: &Value| PlayedCall {
+        rule: text(&call["rule"]),
+        step: text(&call["step"]),
+        uses: text(&call["uses"]),
+        with: call["with"].clone(),
+        intent: None,
+    };
+    Ok(Played {
+        traces: serde_json::from_value(answer["decisions"].clone())
+            .map_err(|_| Trouble::usage("the service answers, but not as this Declic does: is it of another version?"))?,
+        calls: list("calls").iter().map(call).collect(),
+        reply: answer.get("reply").cloned(),
+        faults: list("problems").iter().map(text).collect(),
+    })
+}
+
+fn here(arguments: &Arguments, environment: &Environment) -> Result<Played, String> {
     let operator = Operator::usable(arguments.config.as_deref(), environment)?;
     let offer = operator.settings.as_ref().map(|settings| &settings.offer);
     let files = files(&arguments.paths, &operator)?;

@@ -19,6 +19,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod init;
+mod ledger;
 mod paint;
 mod reasons;
 mod recover;
@@ -138,9 +139,12 @@ pub(crate) fn colour() -> bool {
 
 /// A runtime for commands that talk to something.
 pub(crate) fn block_on<F: Future>(work: F) -> F::Output {
+    runtime().block_on(work)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .expect("the operating system gives a process its threads and its poll handle, or nothing works")
-        .block_on(work)
 }

@@ -51,6 +51,9 @@ const ON_A_SERVER: &str = "the store is on a PostgreSQL server, whose own tools 
 
 /// Status 1 if the store is not whole or the work cannot be done, 2 if the settings cannot be read.
 pub fn run(arguments: &Arguments, environment: &Environment) -> ExitCode {
+    if arguments.from.is_elsewhere() {
+        return complain(USAGE, "a store is looked after on the machine that it is on: run this there, without --remote");
+    }
     let path = match settings::load(arguments.from.config(), Mode::Names, environment) {
         Ok(loaded) => match loaded.settings.store.place.file() {
             Some(path) => path.to_owned(),

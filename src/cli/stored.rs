@@ -1,18 +1,17 @@
-//! What `declic deliveries` and `declic runs` have in common: which store, which page of a listing, and how it is shown.
+//! What commands about a store have in common: which store, which part of a listing, and how it is shown.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::remote::{Ask, Remote};
-use super::{WRONG, complain};
+use super::complain;
+use super::ledger::{Elsewhere, Here, Ledger, Trouble};
+use super::remote::Remote;
+use crate::clock::Timestamp;
 use crate::journal::record::Listing;
-use crate::journal::sqlite::ReadOnly;
-use crate::journal::{Journal, JournalError};
-use crate::settings::{self, Environment, Mode};
+use crate::settings::Environment;
 
 /// Which store, and how it is shown.
 #[derive(clap::Args)]
@@ -28,15 +27,14 @@ pub struct From {
     remote: Option<String>,
 }
 
-/// Says what was found, or that there is nothing of that id: status 1.
-pub fn tell(shown: Result<Option<String>, JournalError>, missing: &str) -> ExitCode {
+/// Says what was found, or why nothing was.
+pub fn tell(shown: Result<String, Trouble>) -> ExitCode {
     match shown {
-        Ok(Some(text)) => {
+        Ok(text) => {
             out!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(None) => complain(WRONG, missing),
-        Err(error) => complain(WRONG, error),
+        Err(trouble) => complain(trouble.status, trouble.why.trim_end()),
     }
 }
 
@@ -49,9 +47,30 @@ pub enum Format {
     Json,
 }
 
-/// Which part of a listing.
+/// Which part of a listing: the same filters as the API has.
 #[derive(clap::Args, Default)]
-pub struct Page {
+pub struct Filters {
+    /// Only those of this source
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Only those of this event: github.push, or the provider's word
+    #[arg(long, value_name = "KIND")]
+    event: Option<String>,
+    /// Only those about this repository
+    #[arg(long, value_name = "OWNER/NAME")]
+    repository: Option<String>,
+    /// Only runs of this rule, or deliveries that started it
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// Only those received within this time, such as 24h, or since a moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Only those received longer ago than this, or before a moment
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// Only those with this text in an id, a title, a repository, a rule or a reason
+    #[arg(long, value_name = "TEXT")]
+    text: Option<String>,
     /// Only those before this id
     #[arg(long, value_name = "ID")]
     before: Option<String>,
@@ -60,15 +79,21 @@ pub struct Page {
     limit: Option<usize>,
 }
 
-impl Page {
-    /// The same of a service elsewhere.
-    pub fn of(&self, ask: Ask) -> Ask {
-        ask.with("limit", Some(self.limit.unwrap_or(20).to_string())).with("cursor", self.before.clone())
-    }
-
-    /// A listing of this part, of everything there is.
-    pub fn listing(&self) -> Listing {
-        Listing { before: self.before.clone(), limit: self.limit.unwrap_or(20), ..Listing::default() }
+impl Filters {
+    /// As the store and the API understand it.
+    pub fn listing(&self, states: Vec<String>) -> Listing {
+        Listing {
+            before: self.before.clone(),
+            limit: self.limit.unwrap_or(20),
+            states,
+            source: self.source.clone(),
+            event: self.event.clone(),
+            repository: self.repository.clone(),
+            rule: self.rule.clone(),
+            since: self.since,
+            until: self.until,
+            text: self.text.clone(),
+        }
     }
 }
 
@@ -78,22 +103,36 @@ impl From {
         &self.config
     }
 
-    /// The service elsewhere, if one is named. The error is for the user.
-    pub fn remote(&self, environment: &Environment) -> Result<Option<Remote>, String> {
-        self.remote.as_deref().map(|address| Remote::new(address, environment)).transpose()
+    /// Is the store of another machine meant?
+    pub fn is_elsewhere(&self) -> bool {
+        self.remote.is_some()
     }
 
-    /// The store that the settings name. The error is for the user.
-    pub fn open(&self, environment: &Environment) -> Result<ReadOnly, String> {
-        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        loaded.settings.store.place.look()
+    /// Who is asked.
+    pub fn ledger(&self, environment: &Environment) -> Result<Box<dyn Ledger>, Trouble> {
+        Ok(match &self.remote {
+            Some(address) => Box::new(Elsewhere(Remote::new(address, environment)?)),
+            None => Box::new(Here::new(&self.config, environment)?),
+        })
     }
 
-    /// The same for changing it, beside the process that serves from it.
-    pub async fn beside(&self, environment: &Environment) -> Result<Arc<dyn Journal>, String> {
-        let loaded = settings::load(&self.config, Mode::Names, environment).map_err(|unusable| unusable.render(false))?;
-        loaded.settings.store.place.beside().await
+    /// For people by `text`, for programs by `value`.
+    pub fn shown(&self, text: impl FnOnce() -> String, value: impl FnOnce() -> Value) -> String {
+        match self.format {
+            Format::Text => text(),
+            Format::Json => document(&value()),
+        }
     }
+}
+
+/// `24h` ago, or `2026-11-24T06:00:00Z`.
+pub fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(length) = length(text) {
+        return Ok(Timestamp::now().before(length));
+    }
+    let moment = chrono::DateTime::parse_from_rfc3339(text);
+    let moment = moment.map_err(|_| "write a time such as 24h, or a moment such as 2026-11-24T06:00:00Z".to_owned())?;
+    Ok(Timestamp(moment.timestamp_millis()))
 }
 
 /// `90s`, `15m`, `24h`, `7d`.

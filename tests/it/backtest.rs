@@ -43,7 +43,7 @@ fn served(folder: &Path) -> String {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let listed: Value = serde_json::from_str(&said(folder, &["deliveries", "--format", "json"])).expect("JSON");
-        if listed[0]["finished_at"].is_i64() {
+        if listed[0]["finished_at"].is_string() {
             return listed[0]["id"].as_str().expect("an id").to_owned();
         }
         assert!(Instant::now() < until, "{listed}\n{}", service.log());

@@ -119,7 +119,7 @@ async fn who_may_not_write_is_denied_and_an_edited_comment_is_no_command() {
     let scene = scene().await;
     let shown = scene.commanded("c-1", &comment("created", 1, "mallory", "/mark")).await;
     assert_eq!(shown["delivery"]["state"], "ignored");
-    let denied = shown["traces"].as_array().unwrap().iter().find(|trace| trace["rule"] == "mark").unwrap();
+    let denied = shown["decisions"].as_array().unwrap().iter().find(|trace| trace["rule"] == "mark").unwrap();
     assert_eq!(denied["verdict"], "denied");
     assert!(denied.to_string().contains("actor.permission = read"), "{denied}");
     scene.world.github.permit(REPOSITORY, "mallory", "admin");

@@ -119,7 +119,7 @@ async fn deliveries_and_runs_are_listed_and_shown_while_the_store_is_in_use() {
 
     assert_eq!(document(folder.path(), &["deliveries", "list", "--state", "failed"])[0]["id"], delivery);
     assert_eq!(document(folder.path(), &["deliveries", "list", "--state", "completed"]), json!([]));
-    assert_eq!(document(folder.path(), &["deliveries", "show", &delivery])["traces"][0]["verdict"], "not-matched");
+    assert_eq!(document(folder.path(), &["deliveries", "show", &delivery])["decisions"][0]["verdict"], "not-matched");
     assert_eq!(document(folder.path(), &["runs"])[0]["failure"]["code"], "refused");
     assert_eq!(document(folder.path(), &["runs", "show", &run])["steps"][0]["attempts"][0]["state"], "failed");
 }

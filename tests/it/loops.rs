@@ -48,7 +48,8 @@ fn started(scene: &Scene, delivery: &str) -> (Vec<String>, String) {
         let (_, said) = scene.declic(&["deliveries", "show", delivery, "--format", "json"]);
         shown = serde_json::from_str(&said).expect("one document");
         let open = |run: &Value| !["succeeded", "dead", "failed"].contains(&run["run"]["state"].as_str().unwrap_or_default());
-        shown["traces"].is_array() && !shown["runs"].as_array().is_some_and(|runs| runs.iter().any(open))
+        !["accepted", "matching"].contains(&shown["delivery"]["state"].as_str().unwrap_or_default())
+            && !shown["runs"].as_array().is_some_and(|runs| runs.iter().any(open))
     });
     let runs = shown["runs"].as_array().cloned().unwrap_or_default();
     let mut names: Vec<String> = runs.iter().filter_map(|run| run["run"]["rule"].as_str()).map(str::to_owned).collect();
