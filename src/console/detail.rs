@@ -8,8 +8,8 @@ use super::parts::{run_rows, why};
 use crate::access::Admitted;
 use crate::api::State;
 use crate::api::problem::Failure;
-use crate::api::redact::{Body, HIDDEN};
-use crate::api::shapes::{Attempt, LogLine, Run, Step};
+use crate::api::redact::Body;
+use crate::api::shapes::{Attempt, LogLine, Run, RunDetail, Step};
 use crate::clock::Timestamp;
 use crate::journal::record::{Listing, RunState};
 use crate::matching::Trace;
@@ -56,7 +56,7 @@ pub(super) async fn delivery(state: &State, admitted: &Admitted, id: &str) -> Re
                 summary { "Headers that were kept" }
                 dl class="facts" {
                     @for (name, value) in &content.content.headers {
-                        dt { (name) } dd { code { @if state.redaction.hides_header(name) { (HIDDEN) } @else { (value) } } }
+                        dt { (name) } dd { code { (state.redaction.header(name, value)) } }
                     }
                 }
             }
@@ -99,9 +99,7 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
         RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::Superseded | RunState::Skipped
     );
     let asked = crate::run::approval::question(&steps).filter(|_| open).map(|(_, step)| asked(step).to_owned());
-    let log: Vec<LogLine> = state.parts.observer.lately(id).into_iter().map(LogLine::from).collect();
-    let run = Run::from(record);
-    let steps: Vec<Step> = steps.into_iter().map(|step| Step::new(step, &state.redaction)).collect();
+    let RunDetail { run, steps, log } = RunDetail::new(record, steps, state.parts.observer.lately(id), &state.redaction);
     let (delivery, _) = state.delivery(&admitted.viewer, &run.delivery).await?;
     let body = html! {
         h1 { (run.rule) }
@@ -133,13 +131,15 @@ pub(super) async fn run(state: &State, admitted: &Admitted, id: &str) -> Result<
                 @if let Some(at) = run.started_at { dt { "Started" } dd { (moment(at.0)) } }
                 @if let Some(at) = run.due_at { dt { "Next attempt" } dd { (moment(at.0)) } }
                 @if let Some(at) = run.finished_at { dt { "Finished" } dd { (moment(at.0)) } }
+                @if let Some(name) = &run.waits_for { dt { "Waits for" } dd { (name) } }
                 @if run.by_hand { dt { "Started" } dd { "by hand" } }
+                @if run.dry { dt { "Dry run" } dd { "nothing is done" } }
             }
         }
         h2 { "Steps" }
         @if steps.is_empty() { (empty("No step was reached.")) } @else {
             @let span = Span::of(&steps);
-            ol class="timeline" { @for (number, step) in steps.iter().enumerate() { (timeline_step(step, number, &span, &log)) } }
+            ol class="timeline" { @for (number, step) in steps.iter().enumerate() { (timeline_step(step, number, &span, &log, run.dry)) } }
         }
     };
     Ok(Page { title: format!("{} {}", run.rule, run.state.0), section: "/runs", live: true, body })
@@ -188,9 +188,9 @@ fn question(admitted: &Admitted, id: &str, asked: &str) -> Markup {
     }
 }
 
-fn timeline_step(step: &Step, number: usize, span: &Span, log: &[LogLine]) -> Markup {
+fn timeline_step(step: &Step, number: usize, span: &Span, log: &[LogLine], dry: bool) -> Markup {
     let called = step.id.clone().unwrap_or_else(|| format!("{}", step.index + 1));
-    let label = if step.phase.0 == "steps" { called.clone() } else { format!("{}/{called}", step.phase.0) };
+    let label = step.shown();
     let said: Vec<&LogLine> = log.iter().filter(|line| line.step.as_deref() == Some(&label)).collect();
     let now = Timestamp::now().0;
     let end = step.finished_at.map_or(now, |at| at.0.0);
@@ -221,6 +221,7 @@ fn timeline_step(step: &Step, number: usize, span: &Span, log: &[LogLine]) -> Ma
                 details id={ "log-" (number) } open[open] { summary { "Log" } ol class="log" { @for line in said { li { (time(line.at.0)) " " b { (line.name) } " " (line.line) } } } }
             }
             @if let Some(with) = &step.with { details id={ "with-" (number) } { summary { "Parameters" } (json(&with.0)) } }
+            @if let Some(plan) = step.plan.as_ref().filter(|_| dry) { details id={ "plan-" (number) } { summary { "Rendered" } (json(&plan.0)) } }
             @if let Some(outputs) = &step.outputs { details id={ "outputs-" (number) } { summary { "Outputs" } (json(&outputs.0)) } }
             }
         }

@@ -81,24 +81,22 @@ pub(super) async fn runs(state: &State, admitted: &Admitted, query: &Fields) -> 
 /// What failed for good, and the way back.
 pub(super) async fn dead(state: &State, admitted: &Admitted, query: &Fields) -> Result<Page, Failure> {
     let listing = Listing { states: dead_states(), ..listing(query) };
-    let rule = listing.rule.clone();
     let (items, next) = state.runs(&admitted.viewer, listing).await?;
     let items: Vec<_> = items.into_iter().map(crate::api::shapes::Run::from).collect();
     let body = html! {
         h1 { "Dead runs" }
         p class="lead" { "They failed for good. Redriven, each goes on at the step that failed; what it did stays done." }
-        form class="filters" method="get" action="/dead" role="search" {
-            label { "Rule" input name="rule" value=(rule.as_deref().unwrap_or_default()); }
-            button class="plain" { "Show" }
-        }
+        (filters("/dead", query, &[]))
         @if items.is_empty() {
-            (empty("No dead runs. Good."))
+            (empty(if query.is_empty() { "No dead runs. Good." } else { "Nothing fits these filters." }))
         } @else {
             @if admitted.viewer.role == crate::access::Role::Operator {
                 form class="acts" method="post" action="/dead/redrive" {
                     (key(admitted))
-                    input type="hidden" name="rule" value=(rule.as_deref().unwrap_or_default());
-                    button { @if let Some(rule) = &rule { "Redrive all of " (rule) } @else { "Redrive all" } }
+                    @for name in ["text", "since", "source", "event", "repository", "rule"] {
+                        @if let Some(value) = query.get(name) { input type="hidden" name=(name) value=(value); }
+                    }
+                    button { @if query.is_empty() { "Redrive all" } @else { "Redrive all that fit the filters" } }
                 }
             }
             (run_rows(&items))
@@ -186,6 +184,8 @@ pub(super) async fn sources(state: &State, admitted: &Admitted) -> Result<Page, 
         div class="card" {
             p { "Values of headers whose names contain: " @for word in &hidden.headers { code { (word) } " " } }
             p { "Values of fields whose names contain: " @for word in &hidden.fields { code { (word) } " " } }
+            p { "Wherever it stands:" }
+            ul { @for kind in &hidden.anywhere { li { (kind) } } }
         }
     };
     Ok(Page { title: "Sources".to_owned(), section: "/sources", live: false, body })
@@ -213,7 +213,7 @@ pub(super) async fn audit(state: &State, admitted: &Admitted, query: &Fields) ->
 }
 
 /// The filters of an address as a listing; one more than a page is asked for.
-fn listing(query: &Fields) -> Listing {
+pub(super) fn listing(query: &Fields) -> Listing {
     let text = |name: &str| query.get(name).map(str::to_owned);
     Listing {
         before: text("cursor"),
@@ -243,10 +243,12 @@ fn filters(path: &str, query: &Fields, states: &[&str]) -> Markup {
     html! {
         form class="filters" method="get" action=(path) role="search" {
             label { "Text" input type="search" name="text" value=(value("text")); }
-            label { "State" select name="state" {
-                option value="" { "any" }
-                @for word in states { option value=(word) selected[query.all("state").any(|one| one == *word)] { (word) } }
-            } }
+            @if !states.is_empty() {
+                label { "State" select name="state" {
+                    option value="" { "any" }
+                    @for word in states { option value=(word) selected[query.all("state").any(|one| one == *word)] { (word) } }
+                } }
+            }
             label { "Time" select name="since" {
                 option value="" { "any" }
                 @for (word, name, _) in BACK { option value=(word) selected[query.get("since") == Some(word)] { (name) } }

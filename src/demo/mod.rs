@@ -28,7 +28,7 @@ const RULES: &str = include_str!("rules.yaml");
 /// The push that `declic init` writes down as an example, too.
 pub const PUSH: &str = include_str!("../cli/init/push.json");
 /// The secret of the demo's webhook and the token of its GitHub: both exist on this machine only, for as long as the demo runs.
-const SECRET: &str = "declic demo";
+pub const SECRET: &str = "declic demo";
 const TOKEN: &str = "declic-demo-token";
 /// A demo that is not done by then has failed.
 const PATIENCE: Duration = Duration::from_secs(60);

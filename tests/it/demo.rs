@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use declic::demo::Demo;
+use serde_json::json;
 
 use crate::support::binary::declic;
 use crate::support::client::Client;
@@ -77,11 +78,16 @@ async fn the_console_of_the_demo_has_enough_to_look_at() {
             let page = client.get(&format!("{base}{path}")).await;
             pages.push(page.body.as_str().expect("a page").to_owned());
         }
+        let mut lists = Vec::new();
+        for path in ["/targets", "/groups", "/breakers"] {
+            let list = client.get(&format!("{base}/api/v1{path}")).await;
+            lists.push(list.body["items"].as_array().cloned().expect("a list"));
+        }
         drop(done);
-        pages
+        (pages, lists)
     });
     demo.run(&mut Vec::new(), false, Some(async { drop(stop.await) })).await.expect("the demo ends");
-    let pages = looking.await.expect("the pages are there");
+    let (pages, lists) = looking.await.expect("the pages are there");
     let says = |page: usize, texts: &[&str]| {
         for text in texts {
             assert!(pages[page].contains(text), "`{text}` is not in:\n{}", pages[page]);
@@ -94,6 +100,19 @@ async fn the_console_of_the_demo_has_enough_to_look_at() {
     );
     says(2, &["feature/login: Try another way to sign in", "#7: Show the basket on every page", "v1.4.0: Fix the checkout"]);
     says(3, &["page-somebody", "Redrive all"]);
+    let [targets, groups, breakers] = lists.as_slice() else { panic!("{lists:?}") };
+    let deployed = &targets[0]["deployed"];
+    assert_eq!((&targets[0]["name"], &deployed["repository"]), (&json!("web_staging"), &json!("acme/web")), "{targets:#?}");
+    assert!(
+        deployed["outputs"]["revision"].is_string() && deployed["run"].is_string() && deployed["sha"].is_string(),
+        "{deployed:#}"
+    );
+    assert_eq!(targets[0]["previews"][0]["name"], "web_staging#pr-7", "{targets:#?}");
+    let group = groups.iter().find(|group| group["key"].as_str().is_some_and(|key| key.contains("web-staging")));
+    assert!(group.is_some_and(|group| group["mode"] == "queue-latest"), "{groups:#?}");
+    let pager = breakers.iter().find(|breaker| breaker["target"] == "connection pager").expect("the pager was met");
+    assert_eq!((&pager["breaker"], &pager["in_hand"], &pager["waiting"]), (&json!("closed"), &json!(0), &json!(0)), "{pager:#}");
+    assert!(breakers.iter().any(|breaker| breaker["target"] == "target web_staging"), "{breakers:#?}");
 }
 
 /// Runs the demo on a world that `spoil` has spoilt, and gives what is missing afterwards.

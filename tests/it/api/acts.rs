@@ -59,6 +59,14 @@ async fn edited_rules_are_checked_played_and_held_against_what_came_in_without_e
     let calls: Vec<_> = played.body["calls"].as_array().unwrap().iter().map(|call| call["rule"].as_str().unwrap()).collect();
     assert_eq!(calls, ["tell", "break", "elsewhere"], "{played:?}");
     assert_eq!(played.body["calls"][0]["with"]["body"]["api_token"], "‹hidden›");
+    // The request itself, as it would go out: with its headers, and without what is to be hidden.
+    let request = &played.body["calls"][0]["requests"][0];
+    assert_eq!(request["method"], "POST", "{played:?}");
+    assert!(request["url"].as_str().unwrap().ends_with("/ok"), "{request:#}");
+    assert_eq!(request["body"], json!({ "ref": "refs/heads/main", "api_token": "‹hidden›" }));
+    let header = |name: &str| request["headers"].as_array().unwrap().iter().find(|header| header["name"] == name);
+    assert!(header("content-type").is_some_and(|header| header["value"] == "application/json"), "{request:#}");
+    assert!(header("idempotency-key").is_some(), "{request:#}");
     let made_up = world.post("/play", &json!({ "event": "github.push", "with": { "branch": "release/1" } })).await;
     assert_eq!(made_up.body["calls"][0]["rule"], "elsewhere", "{made_up:?}");
     let difference = world.post("/backtest", &json!({ "files": files })).await;

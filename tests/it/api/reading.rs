@@ -80,6 +80,13 @@ async fn lists_come_in_pages_and_can_be_narrowed() {
     assert_eq!(ids(&world.get("/deliveries?since=2999-01-01T00:00:00Z").await).len(), 0);
     assert_eq!(ids(&world.get("/runs?rule=break&state=failed").await).len(), 2);
     assert_eq!(ids(&world.get("/dead?limit=1").await).len(), 1);
+    let dead = "/dead?source=github&event=github.push&repository=acme/web&rule=break&since=2020-01-01T00:00:00Z&text=break";
+    assert_eq!(ids(&world.get(dead).await).len(), 2);
+    for none in
+        ["source=other", "event=github.issues", "repository=acme/api", "rule=tell", "until=2020-01-01T00:00:00Z", "text=nowhere"]
+    {
+        assert_eq!(ids(&world.get(&format!("/dead?{none}")).await).len(), 0, "{none}");
+    }
     let overview = world.get("/overview").await;
     assert_eq!(overview.body["deliveries"], json!([{ "state": "failed", "count": 2 }, { "state": "ignored", "count": 2 }]));
     assert_eq!(overview.body["failed"].as_array().unwrap().len(), 2);

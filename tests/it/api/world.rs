@@ -132,7 +132,8 @@ impl World {
         self.until_as(&self.client, path, wanted).await
     }
 
-    async fn until_as(&self, looker: &Client, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+    /// The same for somebody who may see it.
+    pub async fn until_as(&self, looker: &Client, path: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
             let reply = looker.get(&self.url(&format!("/api/v1{path}"))).await;

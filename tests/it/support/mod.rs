@@ -17,6 +17,7 @@ pub mod postgres;
 pub mod rsa;
 pub mod scene;
 pub mod service;
+pub mod shown;
 pub mod slack;
 pub mod vectors;
 pub mod whole;
