@@ -93,12 +93,10 @@ static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0_u64)
 
 fn hash(bytes: &[u8]) -> u64 {
     const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut hash = *SEED ^ (bytes.len() as u64);
-    for chunk in bytes.chunks(8) {
-        let word = chunk.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
-        hash = (hash ^ word).wrapping_mul(MULTIPLIER).rotate_left(23);
-    }
-    hash
+    let mix = |hash: u64, word: u64| (hash ^ word).wrapping_mul(MULTIPLIER).rotate_left(23);
+    let (words, rest) = bytes.as_chunks::<8>();
+    let hash = words.iter().fold(*SEED ^ (bytes.len() as u64), |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    mix(hash, rest.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)))
 }
 
 impl Checker<'_> {
@@ -247,27 +245,24 @@ impl Checker<'_> {
         Ok(())
     }
 
-    fn bytes_of(&self, key: Key) -> &[u8] {
-        let place = if key.escaped { &self.unescaped } else { self.document };
-        place.get(key.start..key.end).unwrap_or_default()
-    }
-
     fn close_object(&mut self, first: usize) -> Result<(), Flaw> {
-        let mut keys = self.keys.split_off(first);
-        let doubled = if keys.len() <= 8 {
-            keys.iter().enumerate().any(|(place, key)| {
-                keys.iter().take(place).any(|earlier| earlier.hash == key.hash && self.bytes_of(*earlier) == self.bytes_of(*key))
-            })
+        let Self { document, unescaped, keys, .. } = self;
+        let keys_of_it = keys.get_mut(first..).unwrap_or_default();
+        let bytes_of = |key: &Key| {
+            let place = if key.escaped { unescaped.as_slice() } else { *document };
+            place.get(key.start..key.end).unwrap_or_default()
+        };
+        let same = |a: &Key, b: &Key| a.hash == b.hash && bytes_of(a) == bytes_of(b);
+        let doubled = if keys_of_it.len() <= 8 {
+            keys_of_it.iter().enumerate().any(|(place, key)| keys_of_it.iter().take(place).any(|earlier| same(earlier, key)))
         } else {
-            keys.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| self.bytes_of(*a).cmp(self.bytes_of(*b))));
-            keys.windows(2).any(|pair| match pair {
-                [a, b] => a.hash == b.hash && self.bytes_of(*a) == self.bytes_of(*b),
-                _ => false,
-            })
+            keys_of_it.sort_unstable_by(|a, b| a.hash.cmp(&b.hash).then_with(|| bytes_of(a).cmp(bytes_of(b))));
+            keys_of_it.windows(2).any(|pair| matches!(pair, [a, b] if same(a, b)))
         };
         if doubled {
             return self.flaw("a key occurs twice in the object that ends here");
         }
+        self.keys.truncate(first);
         self.at += 1;
         self.open.pop();
         if self.keys.is_empty() {
