@@ -127,7 +127,7 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
     for (intake, log, every) in recovery.of(&settings, &sources)? {
         beside.spawn(intake.keep_up(log, every));
     }
-    beside.spawn(Arc::clone(&rules).watch(journal.clone()));
+    beside.spawn(Arc::clone(&rules).watch(journal.clone(), settings.store.place.file().map(Path::to_owned)));
     if let Some(mut hints) = journal.hints() {
         let dispatch = engine.dispatch();
         beside.spawn(async move {

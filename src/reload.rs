@@ -1,6 +1,6 @@
 //! The rules in force: loaded at the start, swapped whole when their files change, kept when the new ones are wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,14 +88,15 @@ impl Rules {
         Ok(())
     }
 
-    /// Reloads on SIGHUP and when files change, until it is dropped.
-    pub async fn watch(self: Arc<Self>, journal: Arc<dyn Journal>) {
+    /// Reloads on SIGHUP and when files change, until it is dropped. `busy` is a file beside them that changes all the time: where it lies, new rule
+    /// files are found by looking, not at once.
+    pub async fn watch(self: Arc<Self>, journal: Arc<dyn Journal>, busy: Option<PathBuf>) {
         let (sender, mut changes) = mpsc::channel(1);
         let mut hangup = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) {
             Ok(hangup) => hangup,
             Err(reason) => return error!("SIGHUP cannot be received: {reason}"),
         };
-        let mut watched = self.watch_folders(&sender);
+        let mut watched = self.watch_files(&sender, busy.as_deref());
         let mut seen = self.current.load().rules().revision.clone();
         loop {
             tokio::select! {
@@ -111,7 +112,7 @@ impl Rules {
             }
             // A folder that was replaced is another one, with nobody watching it: watch anew before reading, so that nothing is missed.
             drop(watched);
-            watched = self.watch_folders(&sender);
+            watched = self.watch_files(&sender, busy.as_deref());
             seen = self.revision_on_disk().await;
             self.reload(journal.as_ref()).await;
         }
@@ -125,29 +126,28 @@ impl Rules {
         tokio::task::spawn_blocking(read).await.unwrap_or_default()
     }
 
-    fn watch_folders(&self, sender: &mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-        self.watcher(sender.clone())
+    fn watch_files(&self, sender: &mpsc::Sender<()>, busy: Option<&Path>) -> Option<notify::RecommendedWatcher> {
+        self.watcher(sender.clone(), busy)
             .inspect_err(|reason| warn!("rule files cannot be watched ({reason}): send SIGHUP after a change"))
             .ok()
     }
 
-    fn watcher(&self, sender: mpsc::Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
-        let folders = rule_files::folders(&self.folder, &self.patterns);
+    fn watcher(&self, sender: mpsc::Sender<()>, busy: Option<&Path>) -> notify::Result<notify::RecommendedWatcher> {
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // A full channel means that a reload is due already. Reading a file is an event too, and must not cause the next one.
             if event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| matters(path))) {
                 let _ = sender.try_send(());
             }
         })?;
-        for (folder, below) in folders {
-            watcher.watch(&folder, if below { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive })?;
+        for (path, below) in rule_files::watched(&self.folder, &self.patterns, busy) {
+            watcher.watch(&path, if below { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive })?;
         }
         Ok(watcher)
     }
 }
 
-/// Rule files and folders; the store, which may be beside them, changes all the time.
-fn matters(path: &std::path::Path) -> bool {
+/// Rule files and folders.
+fn matters(path: &Path) -> bool {
     path.extension().is_none_or(|extension| matches!(extension.to_str(), Some("yaml" | "yml" | "json")))
 }
 
@@ -156,7 +156,7 @@ pub fn rebuild(files: &[RuleFile], offer: &Offer) -> Result<RuleSet, String> {
     load::load(files, Some(offer)).map(|loaded| loaded.set).map_err(|faults| excerpts(&faults, files))
 }
 
-fn read(folder: &std::path::Path, patterns: &[String], offer: &Offer) -> Result<(RuleSet, Vec<RuleFile>), String> {
+fn read(folder: &Path, patterns: &[String], offer: &Offer) -> Result<(RuleSet, Vec<RuleFile>), String> {
     let files = rule_files::read(folder, patterns)?;
     let loaded = load::load(&files, Some(offer)).map_err(|faults| excerpts(&faults, &files))?;
     for warning in loaded.warnings.iter().filter(|fault| fault.severity == Severity::Warning) {

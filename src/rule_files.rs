@@ -104,22 +104,37 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| error.to_string())
 }
 
-/// The folders to watch, and whether with those below: each one that a pattern reaches into, and the one around it, so that a
-/// folder that is replaced is noticed, too.
-pub fn folders(folder: &Path, patterns: &[String]) -> Vec<(PathBuf, bool)> {
-    let named = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_owned() };
-    let mut folders = Vec::new();
+/// What to watch, and whether with the folders below: each folder that a pattern reaches into. Where `busy` lies, which changes all the time,
+/// only the files are watched: every write to the store beside them would wake us.
+pub fn watched(folder: &Path, patterns: &[String], busy: Option<&Path>) -> Vec<(PathBuf, bool)> {
+    let mut watched = Vec::new();
     for pattern in patterns {
         let prefix = literal_prefix(pattern);
         let path = folder.join(prefix);
-        let inner = if path.is_dir() { path } else { path.parent().map_or_else(PathBuf::new, Path::to_owned) };
+        let inner = here(if path.is_dir() { &path } else { path.parent().unwrap_or(Path::new("")) }).to_owned();
         let below = pattern.get(prefix.len()..).is_some_and(|rest| rest.contains('/') || rest.contains("**"));
-        folders.push((named(&inner), below));
+        if busy.is_some_and(|busy| holds(&inner, below, busy)) {
+            let files = expand(folder, pattern).unwrap_or_default();
+            watched.extend(files.into_iter().map(|file| (file, false)));
+        } else if inner.is_dir() {
+            watched.push((inner, below));
+        }
     }
-    folders.retain(|(path, _)| path.is_dir());
-    folders.sort();
-    folders.dedup();
-    folders
+    watched.sort();
+    watched.dedup();
+    watched
+}
+
+/// The system does not know the folder without a name, in which we are.
+fn here(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
+}
+
+/// Does the file lie in the folder, or somewhere below it?
+fn holds(folder: &Path, below: bool, file: &Path) -> bool {
+    let around = here(file.parent().unwrap_or(Path::new("")));
+    let (Ok(folder), Ok(around)) = (folder.canonicalize(), around.canonicalize()) else { return false };
+    folder == around || below && around.starts_with(&folder)
 }
 
 fn found(mut files: Vec<PathBuf>, pattern: &str, none: &str) -> Result<Vec<PathBuf>, String> {
@@ -144,13 +159,14 @@ fn literal_prefix(pattern: &str) -> &str {
 
 fn walk(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), String> {
     let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
-    let entries = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(here(folder)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(format!("{}: {error}", folder.display())),
     };
     for entry in entries {
-        let path = entry.map_err(|error| format!("{}: {error}", folder.display()))?.path();
+        let name = entry.map_err(|error| format!("{}: {error}", folder.display()))?.file_name();
+        let path = folder.join(name);
         if path.is_dir() {
             walk(&path, depth, files)?;
         } else {

@@ -108,3 +108,44 @@ async fn a_run_under_way_keeps_the_rule_it_started_with_and_every_run_names_its_
     let revisions: Vec<&str> = runs.iter().rev().filter_map(|run| run["revision"].as_str()).collect();
     assert_eq!(revisions, [before, after], "oldest first");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rules_beside_the_store_are_reloaded_however_they_are_written() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    said(folder, &["init"]);
+    keep_to_this_machine(folder);
+    let settings = folder.join("declic.yaml");
+    let text = fs::read_to_string(&settings).expect("settings");
+    fs::write(&settings, format!("{}\nrules: '*.rules.yaml'\n", without(&text, "rules:"))).expect("settings");
+    let rule = "version: 1\nrules:\n  NAME:\n    on: { github.push: {} }\n    steps: [{ uses: log, with: { message: hello } }]\n";
+    let rules = |name: &str| rule.replace("NAME", name);
+    fs::write(folder.join("one.rules.yaml"), rules("first")).expect("rules");
+    let service = Binary::start(folder, |_| {});
+    let revision = || -> Option<String> {
+        let (_, body) = crate::serve::get(&service.address, "/readyz");
+        let body: Value = serde_json::from_str(&body).ok()?;
+        body.pointer("/detail/rules/revision").or(body.pointer("/rules/revision"))?.as_str().map(str::to_owned)
+    };
+    let mut known = vec![until("the revision is told", revision).await];
+    // In place, under another name and then renamed as editors do, once more in place, and as a new file.
+    for (number, way) in ["in place", "renamed", "renamed again", "in place again", "new"].into_iter().enumerate() {
+        let (part, whole) = (folder.join("one.rules.yaml.part"), folder.join("one.rules.yaml"));
+        let text = rules(&format!("rule-{number}"));
+        match way {
+            "renamed" | "renamed again" => {
+                fs::write(&part, text).expect("rules");
+                fs::rename(&part, &whole).expect("renamed");
+            }
+            "new" => fs::write(folder.join("two.rules.yaml"), text).expect("rules"),
+            _ => fs::write(&whole, text).expect("rules"),
+        }
+        known.push(until(way, || revision().filter(|now| !known.contains(now))).await);
+    }
+    drop(service);
+}
+
+/// Settings without a line.
+fn without(text: &str, key: &str) -> String {
+    text.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>().join("\n")
+}
