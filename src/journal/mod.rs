@@ -17,8 +17,8 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 use crate::rules::model::RuleFile;
 use record::{
-    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Written,
+    Appended, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease, Line, Listing,
+    NewDelivery, Order, Place, RunRecord, Selection, StepRecord, TakenIn, Taking, Written,
 };
 
 /// Marks of these names are of use until their moment only.
@@ -101,8 +101,8 @@ pub trait Journal: Send + Sync {
     /// Appends durably and tells new from duplicate by (source, delivery id).
     async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError>;
 
-    /// The same, for a worker of this process: what is new is leased to it as it is appended, for so long, and need not be claimed.
-    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError>;
+    /// The same, for a worker of this process: what is new need not be claimed.
+    async fn append_as(&self, delivery: NewDelivery, taking: Taking) -> Result<TakenIn, JournalError>;
 
     /// Takes on what is due: each subject goes to one worker, whose lease must be extended.
     async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError>;

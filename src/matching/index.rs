@@ -20,6 +20,8 @@ pub struct Index {
     entries: Vec<(u32, u32)>,
     /// Event kinds of which some rule reads the payload.
     payloads: HashSet<&'static str>,
+    /// Event kinds of which some rule needs the delivery's id to be decided.
+    ids: HashSet<&'static str>,
     /// Sources to which some rule replies; none stands for all.
     replies: HashSet<Option<String>>,
 }
@@ -29,10 +31,14 @@ impl Index {
     pub fn new(set: Arc<RuleSet>) -> Self {
         let mut found: Vec<(u64, u32, u32)> = Vec::new();
         let mut payloads = HashSet::new();
+        let mut ids = HashSet::new();
         let mut replies = HashSet::new();
         for (rule_number, rule) in (0..).zip(&set.rules) {
             if rule.reads_payload {
                 payloads.extend(rule.triggers.iter().map(|trigger| trigger.event));
+            }
+            if rule.reads_id {
+                ids.extend(rule.triggers.iter().map(|trigger| trigger.event));
             }
             if !rule.enabled {
                 continue;
@@ -53,7 +59,7 @@ impl Index {
         }
         keys.shrink_to_fit();
         let entries = found.into_iter().map(|(_, rule, trigger)| (rule, trigger)).collect();
-        Self { set, keys, entries, payloads, replies }
+        Self { set, keys, entries, payloads, ids, replies }
     }
 
     /// The rules behind it.
@@ -63,7 +69,12 @@ impl Index {
 
     /// Must an event of this kind be decoded with its payload?
     pub fn reads_payload(&self, event_kind: &str) -> bool {
-        self.payloads.contains(event_kind) || registry::also(event_kind).is_some_and(|kind| self.payloads.contains(kind))
+        hears(&self.payloads, event_kind)
+    }
+
+    /// Does whether a rule starts for an event of this kind depend on the delivery's id?
+    pub fn reads_id(&self, event_kind: &str) -> bool {
+        hears(&self.ids, event_kind)
     }
 
     /// Could any rule reply to what this source brings?
@@ -143,6 +154,11 @@ impl Index {
         }
         decisions
     }
+}
+
+/// Is it one of these kinds, or one that it also is?
+fn hears(kinds: &HashSet<&'static str>, event_kind: &str) -> bool {
+    kinds.contains(event_kind) || registry::also(event_kind).is_some_and(|kind| kinds.contains(kind))
 }
 
 /// The trace of the first trigger that lets the rule start; of the first one if none does. A rule starts once for an event.

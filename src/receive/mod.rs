@@ -307,7 +307,7 @@ impl Front {
     ) -> Result<Appended, JournalError> {
         // Where the sender waits, the delivery is matched on its behalf.
         let fresh = self.parts.fresh.as_ref().filter(|_| source.conversation().is_none());
-        let Some(place) = fresh.and_then(|fresh| fresh.place(delivery.body.len())) else {
+        let Some(mut place) = fresh.and_then(|fresh| fresh.place(delivery.body.len(), event)) else {
             let appended = self.parts.journal.append(delivery).await?;
             if let Appended::New { id } | Appended::Revived { id } = &appended {
                 (self.parts.wake)(id);
@@ -317,12 +317,11 @@ impl Front {
             }
             return Ok(appended);
         };
+        let taking = place.taking(&delivery);
         let asked = Instant::now();
-        let (appended, claimed) = self.parts.journal.append_leased(delivery, place.lease).await?;
-        match (&appended, claimed) {
-            (_, Some(claimed)) => place.fill(claimed, event, asked.into()),
-            (Appended::New { id } | Appended::Revived { id }, None) => (self.parts.wake)(id),
-            (Appended::Duplicate { .. }, None) => {}
+        let (appended, left) = self.parts.journal.append_as(delivery, taking).await?;
+        if let Appended::New { id } | Appended::Revived { id } = &appended {
+            place.fill(id, left, asked.into());
         }
         Ok(appended)
     }

@@ -52,6 +52,8 @@ pub struct Rule {
     pub reads_payload: bool,
     /// Does any part of it read `actor.permission`?
     pub reads_permission: bool,
+    /// Does what decides whether and in which group it starts read `delivery.id`?
+    pub reads_id: bool,
 }
 
 /// One entry of `on:`.

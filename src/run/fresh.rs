@@ -1,13 +1,17 @@
-//! From the receiver straight to matching: a delivery that is leased as it is appended need not be claimed and read back.
+//! From the receiver straight to matching. What can be decided from memory alone is decided before it is appended, and both are one
+//! transaction; anything else is leased as it is appended, and need not be claimed and read back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::observe::Observer;
+use super::matcher;
+use super::shared::Shared;
+use crate::dispatch::local::Local;
 use crate::event::Event;
-use crate::journal::record::ClaimedDelivery;
+use crate::journal::record::{ClaimedDelivery, Decision, Left, NewDelivery, Taking};
 
 /// Deliveries between being on disk and being matched. Beyond it they are appended without a lease and claimed like all others.
 const PLACES: usize = 256;
@@ -19,15 +23,19 @@ const LARGEST: usize = 64 << 10;
 pub struct Fresh {
     places: mpsc::Sender<Arrival>,
     lease: Duration,
-    observer: Observer,
+    shared: Arc<Shared>,
+    dispatch: Local,
 }
 
 /// Room for one delivery. Given up without use, it is free again.
 pub struct Place {
     permit: mpsc::OwnedPermit<Arrival>,
-    /// How long the lease is to be that the delivery is appended with.
-    pub lease: Duration,
-    observer: Observer,
+    lease: Duration,
+    shared: Arc<Shared>,
+    dispatch: Local,
+    /// What the receiver has read of it already.
+    event: Option<Box<Event>>,
+    decision: Option<Arc<Decision>>,
 }
 
 /// A delivery that is ours already.
@@ -41,25 +49,47 @@ pub(super) struct Arrival {
 
 impl Fresh {
     /// The way in, and what comes out of it.
-    pub(super) fn new(lease: Duration, observer: Observer) -> (Self, mpsc::Receiver<Arrival>) {
+    pub(super) fn new(shared: Arc<Shared>, lease: Duration, dispatch: Local) -> (Self, mpsc::Receiver<Arrival>) {
         let (places, arrivals) = mpsc::channel(PLACES);
-        (Self { places, lease, observer }, arrivals)
+        (Self { places, lease, shared, dispatch }, arrivals)
     }
 
-    /// Room for a delivery with a body of so many bytes, if there is any.
-    pub fn place(&self, size: usize) -> Option<Place> {
+    /// Room for a delivery with a body of so many bytes, if there is any. `event` is what was read of it before.
+    pub fn place(&self, size: usize, event: Option<Box<Event>>) -> Option<Place> {
         if size > LARGEST {
             return None;
         }
         let permit = self.places.clone().try_reserve_owned().ok()?;
-        Some(Place { permit, lease: self.lease, observer: self.observer.clone() })
+        let (shared, dispatch) = (Arc::clone(&self.shared), self.dispatch.clone());
+        Some(Place { permit, lease: self.lease, shared, dispatch, event, decision: None })
     }
 }
 
 impl Place {
-    /// Hands the delivery over. `event` is what was read of it before, `asked` when it was given to the journal.
-    pub fn fill(self, claimed: ClaimedDelivery, event: Option<Box<Event>>, asked: Instant) {
-        self.observer.journaled(&claimed.delivery.id);
-        self.permit.send(Arrival { claimed, event, asked });
+    /// How the delivery is to be appended.
+    pub fn taking(&mut self, delivery: &NewDelivery) -> Taking {
+        let decided = self.event.as_mut().and_then(|event| matcher::ahead(&self.shared, delivery, event));
+        self.decision = decided.map(Arc::new);
+        match &self.decision {
+            Some(decision) => Taking::Decided(Arc::clone(decision), self.lease),
+            None => Taking::Leased(self.lease),
+        }
+    }
+
+    /// Does what appending left to do with what is new. `asked` is when the delivery was given to the journal.
+    pub fn fill(self, delivery: &str, left: Left, asked: Instant) {
+        self.shared.observer.journaled(delivery);
+        match left {
+            Left::Nothing => self.dispatch.wake(),
+            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed, event: self.event, asked })),
+            Left::Runs(runs) => {
+                if let Some(decision) = &self.decision {
+                    matcher::tell(&self.shared, delivery, decision);
+                }
+                if !runs.is_empty() {
+                    self.dispatch.wake();
+                }
+            }
+        }
     }
 }

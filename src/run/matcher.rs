@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewRun, Repeats, RunFailure, Verdict,
+    About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewDelivery, NewRun, Repeats, RunFailure, Verdict,
 };
 use crate::matching::{self, Asks, Index, Trace};
 use crate::report::metrics::RunLabels;
@@ -43,7 +43,6 @@ pub(super) enum Matched {
 /// Decides one delivery, of which `event` may have been read before. An error of the store leaves it to its lease: it comes again.
 pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event: Option<Box<Event>>, held: Held) -> Matched {
     let ClaimedDelivery { mut delivery, claims, .. } = claimed;
-    let told = shared.observer.of(&delivery.id);
     let id = delivery.id.clone();
     let answered = heard(&shared, &delivery).await;
     let decision = if claims > MOST_CLAIMS {
@@ -57,7 +56,7 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
     count(&shared, &decision);
     match write(&shared, &held, decision).await {
         Ok(runs) => {
-            told.say_as(level, name, line);
+            shared.observer.of(&id).say_as(level, name, line);
             if shared.waiting.is_asked(&id)
                 && let Err(error) = reply::recall(&shared, &id).await
             {
@@ -73,6 +72,30 @@ pub(super) async fn decide(shared: Arc<Shared>, claimed: ClaimedDelivery, event:
             Matched::Nothing
         }
     }
+}
+
+/// Decides a delivery before it is appended, if memory suffices for it: nobody has to be asked, and the rules read neither its payload nor the id
+/// that it does not have yet. `event` is completed as far as that goes.
+pub(super) fn ahead(shared: &Shared, delivery: &NewDelivery, event: &mut Event) -> Option<Decision> {
+    // Repositories may have rules that must be fetched, and comments are answered before they are decided.
+    if shared.repositories.is_some() || event.kind == "github.command" {
+        return None;
+    }
+    let index = shared.rules.load();
+    if index.reads_payload(&event.kind) || index.reads_id(&event.kind) || !index.asks(event).is_empty() {
+        return None;
+    }
+    sources::arriving(event, delivery);
+    let mut decision = guarded(|| by_rules(shared, &index, &Brought::default(), event))?;
+    decision.may_ask = true;
+    Some(decision)
+}
+
+/// Tells what was decided ahead.
+pub(super) fn tell(shared: &Shared, delivery: &str, decision: &Decision) {
+    let (level, name, line) = outcome(decision);
+    count(shared, decision);
+    shared.observer.of(delivery).say_as(level, name, line);
 }
 
 /// Writes the decision; one about commits as soon as their order to what is under way is known, or cannot be learnt.

@@ -120,7 +120,7 @@ impl Engine {
         let shared = Arc::new(Shared::new(parts));
         let gates = shared.gates.clone();
         let (desk, asks) = Desk::new(Arc::clone(&shared));
-        let (fresh, arrivals) = Fresh::new(policy.lease, shared.observer.clone());
+        let (fresh, arrivals) = Fresh::new(Arc::clone(&shared), policy.lease, dispatch.clone());
         let name = format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase());
         let on_call = OnCall {
             shared: Arc::clone(&shared),

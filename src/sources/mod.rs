@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{self, Event};
 use crate::inbound::Inbound;
-use crate::journal::record::Delivery;
+use crate::journal::record::{Delivery, NewDelivery};
 use crate::settings::SourceSettings;
 use crate::verify::trust::Want;
 use crate::verify::{Refusal, Verified};
@@ -242,13 +242,22 @@ fn media_type(content_type: &str) -> Cow<'_, str> {
     }
 }
 
-/// Completes an event that was read before its delivery was journaled: with the `delivery` context, and with what its provider was asked.
-pub fn journaled(event: Event, delivery: &Delivery) -> Event {
-    let mut context = delivery_context(delivery);
-    if let (Value::Object(context), Value::Object(lineage)) = (&mut context, event.delivery) {
+/// Completes an event whose delivery is about to be journaled: with the `delivery` context, but for the id that it does not have yet.
+pub fn arriving(event: &mut Event, delivery: &NewDelivery) {
+    let mut context = arrival_context(delivery);
+    if let (Value::Object(context), Value::Object(lineage)) = (&mut context, event.delivery.take()) {
         context.extend(lineage);
     }
-    let mut event = Event { delivery: context, ..event };
+    event.delivery = context;
+}
+
+/// Completes an event that was read before its delivery was journaled: with the `delivery` context, and with what its provider was asked.
+pub fn journaled(mut event: Event, delivery: &Delivery) -> Event {
+    let mut context = delivery_context(delivery);
+    if let (Value::Object(context), Value::Object(lineage)) = (&mut context, event.delivery.take()) {
+        context.extend(lineage);
+    }
+    event.delivery = context;
     for (name, context) in [("event", &mut event.event), ("actor", &mut event.actor)] {
         let learned = delivery.learned.as_ref().and_then(|learned| learned.get(name)).and_then(Value::as_object);
         if let (Value::Object(context), Some(learned)) = (context, learned) {
@@ -259,11 +268,17 @@ pub fn journaled(event: Event, delivery: &Delivery) -> Event {
 }
 
 fn delivery_context(delivery: &Delivery) -> Value {
+    let mut context = arrival_context(&delivery.content);
+    context["id"] = delivery.id.as_str().into();
+    context["replay"] = delivery.replay.into();
+    context
+}
+
+fn arrival_context(delivery: &NewDelivery) -> Value {
     let mut context = json!({
-        "id": delivery.id,
-        "source": delivery.content.source,
-        "received_at": delivery.content.received_at.rfc3339(),
-        "replay": delivery.replay,
+        "source": delivery.source,
+        "received_at": delivery.received_at.rfc3339(),
+        "replay": false,
     });
     // GitHub's deliveries carry theirs in the body.
     if let Some(hops) = kept(delivery, hops::HEADER).and_then(|text| text.parse::<u32>().ok()).filter(|hops| *hops > 0) {
@@ -273,6 +288,6 @@ fn delivery_context(delivery: &Delivery) -> Value {
 }
 
 /// A kept header of a delivery.
-fn kept<'d>(delivery: &'d Delivery, name: &str) -> Option<&'d str> {
-    delivery.content.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+fn kept<'d>(delivery: &'d NewDelivery, name: &str) -> Option<&'d str> {
+    delivery.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }

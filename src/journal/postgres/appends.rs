@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::database::{Connection, Opened, number, plain};
 use super::{Transactions, down};
 use crate::journal::JournalError;
-use crate::journal::record::{Appended, AppendedLeased, DeliveryState, NewDelivery};
+use crate::journal::record::{Appended, DeliveryState, Left, NewDelivery, TakenIn};
 use crate::journal::sql::{Fault, Session, identity, known, leased};
 
 /// Deliveries in one transaction, at most.
@@ -22,7 +22,7 @@ const BATCH_BYTES: usize = 8 << 20;
 pub(super) struct Arrival {
     pub delivery: NewDelivery,
     pub lease: Option<Duration>,
-    pub answer: oneshot::Sender<Result<AppendedLeased, JournalError>>,
+    pub answer: oneshot::Sender<Result<TakenIn, JournalError>>,
 }
 
 /// Until the last handle of the store is gone.
@@ -60,15 +60,15 @@ async fn keep(transactions: &Transactions, batch: Vec<Arrival>) {
         let Arrival { delivery, lease, answer } = arrival;
         match number {
             Some(number) => {
-                let appended = Appended::New { id: identity::delivery(number) };
-                let answered = if lease.is_some() { leased(appended, delivery) } else { (appended, None) };
-                drop(answer.send(Ok(answered)));
+                let id = identity::delivery(number);
+                let left = if lease.is_some() { leased(id.clone(), delivery) } else { Left::Nothing };
+                drop(answer.send(Ok((Appended::New { id }, left))));
             }
             None => {
                 let transactions = transactions.clone();
                 tokio::spawn(async move {
                     let seen = transactions.change(move |session: &Session<'_>| known(session, &delivery)).await;
-                    drop(answer.send(seen.map(|appended| (appended, None)).map_err(JournalError::from)));
+                    drop(answer.send(seen.map(|appended| (appended, Left::Nothing)).map_err(JournalError::from)));
                 });
             }
         }

@@ -26,7 +26,7 @@ use appends::Arrival;
 use database::{Connection, Opened};
 
 use super::crash::{Faults, Point};
-use super::record::{AppendedLeased, NewDelivery};
+use super::record::{NewDelivery, TakenIn, Taking};
 use super::sql::{Care, Database, Durability, Fault, Session, Store};
 use super::sqlite::Clock;
 use super::{JournalError, LedgerError};
@@ -274,7 +274,12 @@ impl Transactions {
 }
 
 impl Store for Postgres {
-    async fn take_in(&self, delivery: NewDelivery, lease: Option<Duration>) -> Result<AppendedLeased, JournalError> {
+    async fn take_in(&self, delivery: NewDelivery, taking: Taking) -> Result<TakenIn, JournalError> {
+        // Deliveries go in together, as one statement. A decision takes locks that others may hold, and all of them would wait.
+        let lease = match taking {
+            Taking::Due => None,
+            Taking::Leased(lease) | Taking::Decided(_, lease) => Some(lease),
+        };
         let (answer, answered) = oneshot::channel();
         self.arrivals.try_send(Arrival { delivery, lease, answer }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => JournalError::Full,

@@ -15,8 +15,8 @@ pub use order::{Line, Order};
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
 pub use streak::{Collapse, Repeats, Streak};
 pub use work::{
-    AppendedLeased, Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, NewRun, Selection, StepEnd, Subject,
-    Verdict, Written,
+    Change, Claim, Claimed, ClaimedDelivery, ClaimedRun, Decision, Lease, Left, NewRun, Selection, StepEnd, Subject, TakenIn,
+    Taking, Verdict, Written,
 };
 
 /// A verified delivery on its way into the journal. Made by `receive` from a `Verified` only.

@@ -1,5 +1,6 @@
 //! What workers say to the journal and hear from it: claims and leases, decisions, changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use declic_actions::action::{Intent, Outcome, Why};
@@ -65,8 +66,31 @@ pub struct ClaimedDelivery {
     pub delivery: Delivery,
 }
 
-/// What appending came to, and the delivery itself if it is new and in the hands of whoever appended it.
-pub type AppendedLeased = (Appended, Option<ClaimedDelivery>);
+/// In whose hands a delivery is to be once it is appended.
+#[derive(Debug, Clone)]
+pub enum Taking {
+    /// In nobody's: it is claimed like all others.
+    Due,
+    /// In those of whoever appends it, for so long.
+    Leased(Duration),
+    /// In nobody's any more: it was decided before it was appended, and both are written in one transaction. A store that cannot, or finds that
+    /// the decision needs to know more, leases it for so long instead.
+    Decided(Arc<Decision>, Duration),
+}
+
+/// What is left to do with a delivery that was appended.
+#[derive(Debug)]
+pub enum Left {
+    /// Nothing for whoever appended it: others will claim it, or it came before.
+    Nothing,
+    /// To match it.
+    Matching(ClaimedDelivery),
+    /// It is decided. These are the ids of its runs.
+    Runs(Vec<String>),
+}
+
+/// What appending came to, and what is left to do.
+pub type TakenIn = (Appended, Left);
 
 /// A run that waits to be gone on with.
 #[derive(Debug)]

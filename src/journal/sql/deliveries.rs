@@ -1,6 +1,4 @@
-//! Writes about deliveries: append with deduplication, the decision of matching, and the final state.
-
-use std::time::Duration;
+//! Writes about deliveries that are in the store: the decision of matching, and the final state.
 
 use declic_actions::action::Why;
 
@@ -14,97 +12,12 @@ use super::value::params;
 use crate::clock::Timestamp;
 use crate::journal::LedgerError;
 use crate::journal::record::{
-    Appended, AppendedLeased, AttemptState, ClaimedDelivery, Decision, Delivery, DeliveryState, Group, GroupMode, Lease,
-    NewDelivery, NewRun, Order, RunState, StepState, Subject, Verdict,
+    AttemptState, Decision, DeliveryState, Group, GroupMode, Lease, NewRun, Order, RunState, StepState, Subject, Verdict,
 };
 use crate::rules::model::RuleFile;
 
 /// Letters by which shares are told apart: an index has its limits, and who sends longer names shares with their like.
 const SHARE: usize = 200;
-
-/// What was appended, in the hands of whoever appended it, as its first claim.
-pub(in crate::journal) fn leased(appended: Appended, delivery: NewDelivery) -> AppendedLeased {
-    let Appended::New { id } = &appended else { return (appended, None) };
-    let lease = Lease { subject: Subject::Delivery(id.clone()), token: 1 };
-    let delivery = Delivery { id: id.clone(), content: delivery, replay: false, learned: None };
-    (appended, Some(ClaimedDelivery { lease, claims: 1, delivery }))
-}
-
-pub(in crate::journal) fn append(
-    session: &Session<'_>,
-    delivery: &NewDelivery,
-    lease: Option<Duration>,
-) -> Result<Appended, Fault> {
-    let connection = session.connection;
-    let number = connection.next_number(session.now)?;
-    let state = if lease.is_some() { DeliveryState::Accepted.to(DeliveryState::Matching)? } else { DeliveryState::Accepted };
-    let inserted = connection.execute("INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
-             ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING", params![
-            number,
-            delivery.source,
-            delivery.delivery_id,
-            delivery.event_type,
-            delivery.received_at.0,
-            delivery.trace,
-            delivery.verified,
-            i64::try_from(delivery.body.len()).unwrap_or(i64::MAX),
-            state.word(),
-            lease.map_or(session.now, |lease| session.now.after(lease)).0,
-            lease.is_some(),
-        ])?;
-    if inserted == 0 {
-        return known(session, delivery);
-    }
-    connection.execute(
-        "INSERT INTO contents (delivery, headers, body) VALUES (?1, ?2, ?3)",
-        params![number, serde_json::to_string(&delivery.headers)?, delivery.body.as_ref()],
-    )?;
-    Ok(Appended::New { id: identity::delivery(number) })
-}
-
-/// It came before: one that failed is taken up again, any other is left alone.
-pub(in crate::journal) fn known(session: &Session<'_>, delivery: &NewDelivery) -> Result<Appended, Fault> {
-    let (number, state) = session.connection.one(
-        "SELECT seq, state FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0 /*pg: FOR UPDATE */",
-        params![delivery.source, delivery.delivery_id],
-        |row| Ok((row.get::<i64>(0)?, word(row, 1, DeliveryState::of_word)?)),
-    )?;
-    let id = identity::delivery(number);
-    if !matches!(state, DeliveryState::Failed | DeliveryState::Rejected) {
-        return Ok(Appended::Duplicate { id });
-    }
-    revive(session, number, state)?;
-    Ok(Appended::Revived { id })
-}
-
-/// Takes a failed delivery up again. What began goes on at its failed step; what never began is matched again, by the rules in force now.
-fn revive(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<(), Fault> {
-    let connection = session.connection;
-    let begun = connection.rows(
-        "SELECT seq, state FROM runs WHERE delivery = ?1 AND state IN ('failed', 'dead') AND started_at IS NOT NULL",
-        params![delivery],
-        |row| Ok((row.get::<i64>(0)?, word(row, 1, RunState::of_word)?)),
-    )?;
-    // Matching failed, or could not evaluate a rule.
-    let unmatched: bool = connection.one(
-        "SELECT reason IS NOT NULL OR EXISTS (SELECT 1 FROM runs WHERE delivery = ?1 AND state = 'failed' AND started_at IS NULL)
-               FROM deliveries WHERE seq = ?1",
-        params![delivery],
-        |row| row.get(0),
-    )?;
-    let next = if unmatched || begun.is_empty() { DeliveryState::Accepted } else { DeliveryState::Running };
-    for (run, state) in begun {
-        revive_run(session, run, state)?;
-    }
-    let next = state.to(next)?;
-    let due = (next == DeliveryState::Accepted).then_some(session.now.0);
-    connection.execute(
-        "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
-        params![delivery, next.word(), due],
-    )?;
-    Ok(())
-}
 
 /// What its steps did stays done, what follows a failure belongs to a new round, and its time begins anew. The step that failed is made anew; if it was given up
 /// while it might have worked, from what it had saved.
@@ -135,21 +48,10 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
     }
     let (delivery, state) = held(session, lease)?;
     // Before anything is written: a refusal afterwards would take the whole transaction with it.
-    if decision.may_ask
-        && let (Some(line), Verdict::Runs(runs)) = (&decision.line, &decision.verdict)
-    {
-        let groups: Vec<String> = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
-        if !order::rivals(session.connection, line, &groups, None)?.is_empty() {
-            return Err(LedgerError::Unordered.into());
-        }
+    if is_unordered(session, decision)? {
+        return Err(LedgerError::Unordered.into());
     }
-    session.connection.execute(
-        "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
-        params![delivery, serde_json::to_string(&decision.traces)?],
-    )?;
-    if let Some(line) = &decision.line {
-        order::keep(session, delivery, line)?;
-    }
+    keep(session, delivery, decision)?;
     // Under its first lease it cannot have runs: nobody decided it before.
     let (earlier, last) = if lease.token > 1 { earlier(session, delivery)? } else { (Vec::new(), 0) };
     let mut states: Vec<RunState> = earlier.iter().map(|run| run.state).collect();
@@ -162,15 +64,7 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             ids.push(identity::run(delivery, number));
         }
     }
-    let settled = DeliveryState::settled(states);
-    let (next, reason) = match &decision.verdict {
-        Verdict::Ignored if earlier.is_empty() => (DeliveryState::Ignored, None),
-        Verdict::Ignored | Verdict::Runs(_) => (settled, None),
-        // The reason makes it end as failed once the runs it has from before are over.
-        Verdict::Rejected(why) | Verdict::Failed(why) if settled == DeliveryState::Running => (settled, Some(why)),
-        Verdict::Rejected(why) => (DeliveryState::Rejected, Some(why)),
-        Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
-    };
+    let (next, reason) = ends(&decision.verdict, earlier.is_empty(), DeliveryState::settled(states));
     let next = state.to(next)?;
     session.connection.execute(
         "UPDATE deliveries SET state = ?2, reason = ?3, finished_at = ?4, next_at = NULL, claims = 0,
@@ -187,6 +81,34 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
         ],
     )?;
     Ok(ids)
+}
+
+/// Must the order of its commit to those of open runs be asked for first?
+pub(super) fn is_unordered(session: &Session<'_>, decision: &Decision) -> Result<bool, Fault> {
+    let (true, Some(line), Verdict::Runs(runs)) = (decision.may_ask, &decision.line, &decision.verdict) else { return Ok(false) };
+    let groups: Vec<String> = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
+    Ok(!order::rivals(session.connection, line, &groups, None)?.is_empty())
+}
+
+/// Writes what a decision says of the delivery itself.
+pub(super) fn keep(session: &Session<'_>, delivery: i64, decision: &Decision) -> Result<(), Fault> {
+    session.connection.execute(
+        "INSERT INTO traces (delivery, traces) VALUES (?1, ?2) ON CONFLICT (delivery) DO UPDATE SET traces = excluded.traces",
+        params![delivery, serde_json::to_string(&decision.traces)?],
+    )?;
+    decision.line.as_ref().map_or(Ok(()), |line| order::keep(session, delivery, line))
+}
+
+/// Where a decided delivery stands, and why. `first`: it has no runs from an earlier decision. `settled` is what all of its runs make it.
+pub(super) fn ends(verdict: &Verdict, first: bool, settled: DeliveryState) -> (DeliveryState, Option<&str>) {
+    match verdict {
+        Verdict::Ignored if first => (DeliveryState::Ignored, None),
+        Verdict::Ignored | Verdict::Runs(_) => (settled, None),
+        // The reason makes it end as failed once the runs it has from before are over.
+        Verdict::Rejected(why) | Verdict::Failed(why) if settled == DeliveryState::Running => (settled, Some(why)),
+        Verdict::Rejected(why) => (DeliveryState::Rejected, Some(why)),
+        Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
+    }
 }
 
 /// A run that a delivery has from an earlier matching.
@@ -229,7 +151,7 @@ fn held(session: &Session<'_>, lease: &Lease) -> Result<(i64, DeliveryState), Fa
     Ok((number, state.ok_or(LedgerError::Lost)?))
 }
 
-fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Result<RunState, Fault> {
+pub(super) fn create(session: &Session<'_>, delivery: i64, number: i64, run: &NewRun) -> Result<RunState, Fault> {
     let connection = session.connection;
     let taken_by = match &run.group {
         Some(Group { key, mode: GroupMode::Skip }) => {

@@ -11,8 +11,8 @@ use super::store::{Care, Session, Store};
 use super::{audit, by_hand, claim, deliveries, exclusive, ledger, listing, order, retention};
 use crate::clock::Timestamp;
 use crate::journal::record::{
-    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Subject, Written,
+    Appended, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease, Line, Listing,
+    NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Subject, TakenIn, Taking, Written,
 };
 use crate::journal::{Journal, JournalError, LedgerError};
 use crate::rules::model::RuleFile;
@@ -20,11 +20,11 @@ use crate::rules::model::RuleFile;
 #[async_trait]
 impl<S: Store> Journal for S {
     async fn append(&self, delivery: NewDelivery) -> Result<Appended, JournalError> {
-        Ok(self.take_in(delivery, None).await?.0)
+        Ok(self.take_in(delivery, Taking::Due).await?.0)
     }
 
-    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError> {
-        self.take_in(delivery, Some(lease)).await
+    async fn append_as(&self, delivery: NewDelivery, taking: Taking) -> Result<TakenIn, JournalError> {
+        self.take_in(delivery, taking).await
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {

@@ -4,6 +4,7 @@
 //! What only a database with several writers needs stands in the statements as a comment that SQLite passes over: `/*pg: FOR UPDATE */`.
 //! Rows are locked in one order: names (groups, targets) first, then a delivery, then its runs; claims wait for nobody.
 
+mod append;
 mod audit;
 mod by_hand;
 mod claim;
@@ -23,8 +24,8 @@ mod store;
 mod streaks;
 mod value;
 
+pub(super) use append::{append, known, leased};
 pub(super) use claim::{ITS_TURN, due_by_share};
-pub(super) use deliveries::{append, known, leased};
 pub use look::ReadOnly;
 pub(super) use look::{Look, Looking};
 pub(super) use store::{Care, Database, Durability, Fault, Session, Store, Undo};

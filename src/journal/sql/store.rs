@@ -1,22 +1,16 @@
 //! What the ledger asks of a store: connections in a transaction, and whether their work must outlive a power cut.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 
 use super::value::{FromColumn, Row, Value};
 use crate::clock::Timestamp;
-use crate::journal::record::{AppendedLeased, Impossible, NewDelivery};
+use crate::journal::record::{Impossible, NewDelivery, TakenIn, Taking};
 use crate::journal::{JournalError, LedgerError};
 
 /// A store that keeps the ledger in SQL.
 pub(in crate::journal) trait Store: Send + Sync {
-    /// Appends durably; with a lease, what is new is leased to this process. A full queue is an error at once.
-    fn take_in(
-        &self,
-        delivery: NewDelivery,
-        lease: Option<Duration>,
-    ) -> impl Future<Output = Result<AppendedLeased, JournalError>> + Send;
+    /// Appends durably. A full queue is an error at once.
+    fn take_in(&self, delivery: NewDelivery, taking: Taking) -> impl Future<Output = Result<TakenIn, JournalError>> + Send;
 
     /// Does `work` in a transaction; answers after its commit. The work may be done more than once, and only the last time counts.
     fn change<T: Send + 'static>(

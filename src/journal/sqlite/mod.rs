@@ -14,9 +14,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::crash::Faults;
-use super::record::{AppendedLeased, NewDelivery};
+use super::record::{NewDelivery, TakenIn, Taking};
 pub use super::sql::ReadOnly;
-use super::sql::{Care, Database, Fault, Session, Store, append, leased};
+use super::sql::{Care, Database, Fault, Session, Store, append};
 use super::{JournalError, LedgerError};
 use crate::clock::Timestamp;
 use reader::Readers;
@@ -196,13 +196,9 @@ fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
 }
 
 impl Store for Sqlite {
-    async fn take_in(&self, delivery: NewDelivery, lease: Option<Duration>) -> Result<AppendedLeased, JournalError> {
+    async fn take_in(&self, delivery: NewDelivery, taking: Taking) -> Result<TakenIn, JournalError> {
         let size = delivery.body.len();
-        let work = move |session: &Session<'_>| {
-            let appended = append(session, &delivery, lease)?;
-            Ok(if lease.is_some() { leased(appended, delivery) } else { (appended, None) })
-        };
-        Ok(self.desk().append(size, work).await?)
+        Ok(self.desk().append(size, move |session: &Session<'_>| append(session, delivery, taking)).await?)
     }
 
     async fn change<T: Send + 'static>(

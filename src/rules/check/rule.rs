@@ -93,9 +93,11 @@ impl Checker<'_> {
             finally: last.steps,
             reads_payload: false,
             reads_permission: false,
+            reads_id: false,
         };
         let reads = |path: &[&str]| expressions(&rule).iter().any(|expression| expression.reads(path));
         (rule.reads_payload, rule.reads_permission) = (reads(&["event", "payload"]), reads(&["actor", "permission"]));
+        rule.reads_id = deciding(&rule).iter().any(|expression| expression.reads(&["delivery", "id"]));
         Some(rule)
     }
 
@@ -241,16 +243,22 @@ fn hears(heard: &[Heard], event: &str) -> bool {
 /// Every expression of a rule.
 fn expressions(rule: &Rule) -> Vec<&Expression> {
     let steps = || rule.steps.iter().chain(&rule.on_failure).chain(&rule.finally);
-    let mut templates: Vec<&Template> = rule.vars.iter().map(|(_, template)| template).collect();
+    let mut templates: Vec<&Template> = Vec::new();
     templates.extend(rule.environment.iter().flat_map(|environment| {
         [Some(&environment.name), environment.url.as_ref(), environment.sha.as_ref()].into_iter().flatten()
     }));
-    templates.extend(rule.concurrency.iter().map(|concurrency| &concurrency.group));
-    templates.extend(rule.collapse.iter().flat_map(|collapse| std::iter::once(&collapse.key).chain(&collapse.state)));
     templates.extend(steps().map(|step: &Step| &step.with));
     templates.extend(rule.reply.iter().flat_map(|reply| std::iter::once(&reply.with).chain(&reply.on_error)));
     let mut all: Vec<&Expression> = templates.into_iter().flat_map(Template::expressions).collect();
-    all.extend(rule.condition.iter());
+    all.extend(deciding(rule));
     all.extend(steps().filter_map(|step| step.condition.as_ref()));
     all
+}
+
+/// Those of them that are evaluated before a run starts.
+fn deciding(rule: &Rule) -> Vec<&Expression> {
+    let mut templates: Vec<&Template> = rule.vars.iter().map(|(_, template)| template).collect();
+    templates.extend(rule.concurrency.iter().map(|concurrency| &concurrency.group));
+    templates.extend(rule.collapse.iter().flat_map(|collapse| std::iter::once(&collapse.key).chain(&collapse.state)));
+    templates.into_iter().flat_map(Template::expressions).chain(&rule.condition).collect()
 }

@@ -193,7 +193,7 @@ impl Source for GitHub {
 
 /// The event of a stored delivery.
 pub fn event(delivery: &Delivery, payload: bool) -> Result<Option<Event>, String> {
-    let form = is_form(kept(delivery, "content-type")).map_err(|refusal| refusal.private)?;
+    let form = is_form(kept(&delivery.content, "content-type")).map_err(|refusal| refusal.private)?;
     let body = form::json_of(&delivery.content.body, form, "payload")?;
     let Some((kind, mut contexts)) = decode(&delivery.content.event_type, &body)? else { return Ok(None) };
     if payload {

@@ -231,6 +231,7 @@ pub fn rule(name: &str, steps: Vec<Step>) -> Rule {
         finally: Vec::new(),
         reads_payload: false,
         reads_permission: false,
+        reads_id: false,
     }
 }
 

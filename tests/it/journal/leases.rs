@@ -7,6 +7,7 @@ on_every_store!(
     whoever_lost_the_lease_can_write_nothing,
     a_matcher_that_lost_its_lease_can_decide_nothing,
     what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it,
+    what_is_appended_with_its_decision_is_as_if_it_had_been_decided_after,
     what_a_step_saved_and_meant_is_there_for_the_next_worker,
     a_run_that_waits_comes_again_when_it_is_due,
     writes_that_are_not_in_the_state_diagram_are_refused_as_a_whole,
@@ -71,14 +72,14 @@ async fn a_matcher_that_lost_its_lease_can_decide_nothing(kind: Kind) {
 
 async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybody_after_it(kind: Kind) {
     let store = Store::of(kind).await;
-    let (appended, claimed) = store.journal.append_leased(delivery("d1"), LEASE).await.unwrap();
-    let claimed = claimed.expect("it is new, and ours");
+    let (appended, left) = store.journal.append_as(delivery("d1"), Taking::Leased(LEASE)).await.unwrap();
+    let Left::Matching(claimed) = left else { panic!("it is new, and ours") };
     assert_eq!(appended, Appended::New { id: claimed.delivery.id.clone() });
     assert_eq!((claimed.claims, &claimed.delivery.content.body), (1, &delivery("d1").body));
     assert!(store.claim("w1").await.deliveries.is_empty(), "it is leased");
-    let (again, none) = store.journal.append_leased(delivery("d1"), LEASE).await.unwrap();
+    let (again, left) = store.journal.append_as(delivery("d1"), Taking::Leased(LEASE)).await.unwrap();
     assert_eq!(again, Appended::Duplicate { id: claimed.delivery.id.clone() });
-    assert!(none.is_none(), "the second is in nobody's hands");
+    assert!(matches!(left, Left::Nothing), "the second is in nobody's hands");
     store.pass(LEASE);
     let second = store.claim("w1").await.deliveries.remove(0);
     assert_eq!(second.claims, 2, "whoever appended it went away with it");
@@ -86,10 +87,81 @@ async fn what_is_appended_with_a_lease_is_claimed_by_nobody_else_and_by_everybod
     assert_eq!(late, Err(LedgerError::Lost));
     store.journal.decide(second.lease, decision(Verdict::Ignored)).await.unwrap();
 
-    let (_, claimed) = store.journal.append_leased(delivery("d2"), LEASE).await.unwrap();
+    let (appended, _) = store.journal.append_as(delivery("d2"), Taking::Leased(LEASE)).await.unwrap();
     let store = store.reopen().await;
     let lost = store.claim("w2").await.deliveries.remove(0);
-    assert_eq!(Some(lost.delivery.id), claimed.map(|claimed| claimed.delivery.id), "after a crash nobody waits for the lease");
+    assert_eq!(Appended::New { id: lost.delivery.id }, appended, "after a crash nobody waits for the lease");
+}
+
+/// What a store says of a delivery and its runs, but for the ids.
+async fn told(store: &Store, id: &str) -> serde_json::Value {
+    let (record, traces) = store.journal.delivery_record(id).await.unwrap().expect("it is there");
+    let runs = store.journal.runs_of(id).await.unwrap();
+    let mut told = json!([record, traces, runs]);
+    for record in std::iter::once("/0").chain(["/2/0", "/2/1"]) {
+        let Some(record) = told.pointer_mut(record) else { continue };
+        for name in ["id", "delivery", "delivery_id", "covered_by"] {
+            record.as_object_mut().map(|record| record.remove(name));
+        }
+    }
+    told
+}
+
+async fn what_is_appended_with_its_decision_is_as_if_it_had_been_decided_after(kind: Kind) {
+    let unable = RunFailure {
+        step: String::new(),
+        action: String::new(),
+        code: "evaluation".to_owned(),
+        message: "`if` cannot be evaluated".to_owned(),
+        attempts: 0,
+        rolled_back: false,
+    };
+    let broken = NewRun { failure: Some(unable), ..run("broken") };
+    let verdicts = [
+        Verdict::Ignored,
+        Verdict::Rejected("it cannot be read".to_owned()),
+        Verdict::Failed("matching broke off".to_owned()),
+        Verdict::Runs(vec![run("deploy"), run("tell")]),
+        Verdict::Runs(vec![broken.clone()]),
+        Verdict::Runs(vec![broken, run("deploy")]),
+    ];
+    for (number, verdict) in verdicts.into_iter().enumerate() {
+        let (first, second) = (Store::of(kind).await, Store::of(kind).await);
+        let decided = Arc::new(decision(verdict));
+        let Appended::New { id: one } = first.append("d").await else { panic!("it is new") };
+        let lease = first.claim("matcher").await.deliveries.remove(0).lease;
+        first.journal.decide(lease, Decision::clone(&decided)).await.unwrap();
+
+        let taking = Taking::Decided(Arc::clone(&decided), LEASE);
+        let (appended, left) = second.journal.append_as(delivery("d"), taking.clone()).await.unwrap();
+        let Appended::New { id: other } = appended else { panic!("it is new") };
+        match (kind, left) {
+            (Kind::Sqlite, Left::Runs(ids)) => {
+                let runs = second.journal.runs_of(&other).await.unwrap();
+                assert_eq!(ids, runs.into_iter().map(|run| run.id).collect::<Vec<_>>());
+            }
+            // Not able to, it says so.
+            (Kind::Postgres, Left::Matching(claimed)) => {
+                second.journal.decide(claimed.lease, Decision::clone(&decided)).await.unwrap();
+            }
+            (kind, left) => panic!("{kind:?}: {left:?}"),
+        }
+        assert_eq!(told(&first, &one).await, told(&second, &other).await, "verdict {number}");
+
+        // What failed is taken up again when it is sent once more, under a decision that is made then; anything else is known.
+        for (store, id) in [(&first, &one), (&second, &other)] {
+            let (again, left) = store.journal.append_as(delivery("d"), taking.clone()).await.unwrap();
+            let failed = matches!(number, 1 | 2 | 4);
+            let expected = if failed { Appended::Revived { id: id.clone() } } else { Appended::Duplicate { id: id.clone() } };
+            assert_eq!(again, expected, "verdict {number}");
+            assert!(matches!(left, Left::Nothing), "verdict {number}: {left:?}");
+            if failed {
+                let lease = store.claim("matcher").await.deliveries.remove(0).lease;
+                store.journal.decide(lease, decision(Verdict::Ignored)).await.unwrap();
+            }
+        }
+        assert_eq!(told(&first, &one).await, told(&second, &other).await, "verdict {number}, again");
+    }
 }
 
 async fn what_a_step_saved_and_meant_is_there_for_the_next_worker(kind: Kind) {

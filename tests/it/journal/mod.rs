@@ -9,8 +9,9 @@ use declic::clock::Timestamp;
 use declic::journal::crash::Faults;
 use declic::journal::postgres::{self, Address, Postgres};
 use declic::journal::record::{
-    Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Collapse, Decision, DeliveryState, Group, GroupMode, Listing,
-    NewDelivery, NewRun, Phase, Place, Repeats, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Verdict,
+    Appended, AttemptState, Change, Claim, Claimed, ClaimedRun, Collapse, Decision, DeliveryState, Group, GroupMode, Left,
+    Listing, NewDelivery, NewRun, Phase, Place, Repeats, RunFailure, RunState, StepEnd, StepLabel, StepState, Subject, Taking,
+    Verdict,
 };
 use declic::journal::sqlite::{Clock, Options, ReadOnly, Sqlite};
 use declic::journal::{Journal, JournalError, LedgerError};

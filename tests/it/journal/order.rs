@@ -167,10 +167,11 @@ async fn a_decision_that_may_ask_is_refused_while_the_order_to_what_came_up_is_n
     let store = Store::sqlite();
     let (first, second) = (line("a", "b", false), line("x", "y", false));
     store.pushed("d1", &first, GroupMode::QueueLatest).await;
-    store.append("d2").await;
-    let waiting = store.only_deliveries().await;
     let runs = Verdict::Runs(vec![grouped("deploy", GroupMode::QueueLatest)]);
     let asking = Decision { line: Some(second.clone()), may_ask: true, ..decision(runs) };
+    let taking = Taking::Decided(Arc::new(asking.clone()), LEASE);
+    let (_, left) = store.journal.append_as(delivery("d2"), taking).await.unwrap();
+    let Left::Matching(waiting) = left else { panic!("it has to be asked first: {left:?}") };
     let refused = store.journal.decide(waiting.lease.clone(), asking.clone()).await;
     assert_eq!(refused, Err(LedgerError::Unordered), "two pushes matched at the same moment do not know of each other");
     store.journal.learn(&second, &first, Order::Older).await.unwrap();

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::chance::Chance;
 use super::outside::Outside;
-use super::rules::SOURCE;
+use super::rules::{self, SOURCE};
 use super::store::{Between, Compare};
 
 /// Where deliveries come in now.
@@ -123,13 +123,16 @@ async fn knock(outside: &Outside, doors: &Doors, sent: &Sent) -> Option<String> 
         trace: "00-trace".to_owned(),
         verified: "by the simulation".to_owned(),
     };
-    let place = if outside.chance.one_in(2) { door.fresh.place(delivery.body.len()) } else { None };
+    // Decided before it is appended, if its event is read by then; leased otherwise.
+    let event = outside.chance.one_in(2).then(|| Box::new(rules::arriving(sent.event.clone())));
+    let place = if outside.chance.one_in(2) { door.fresh.place(delivery.body.len(), event) } else { None };
     let appended = match place {
-        Some(place) => {
+        Some(mut place) => {
+            let taking = place.taking(&delivery);
             let asked = Instant::now();
-            let (appended, claimed) = door.between.append_leased(delivery, place.lease).await.ok()?;
-            if let Some(claimed) = claimed {
-                place.fill(claimed, None, asked);
+            let (appended, left) = door.between.append_as(delivery, taking).await.ok()?;
+            if let Appended::New { id } | Appended::Revived { id } = &appended {
+                place.fill(id, left, asked);
             }
             appended
         }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use declic::clock::Timestamp;
 use declic::journal::record::{
-    Appended, AppendedLeased, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease,
-    Line, Listing, NewDelivery, Order, Place, RunRecord, Selection, StepRecord, Verdict, Written,
+    Appended, AuditEntry, Change, Claim, Claimed, Counts, Decision, Delivery, DeliveryRecord, LastDone, Lease, Line, Listing,
+    NewDelivery, Order, Place, RunRecord, Selection, StepRecord, TakenIn, Taking, Verdict, Written,
 };
 use declic::journal::sqlite::Sqlite;
 use declic::journal::{Journal, JournalError, LedgerError};
@@ -84,6 +84,17 @@ impl Between {
         Ok(())
     }
 
+    /// A decision without what the safeguard that is missing would do.
+    fn spoilt(&self, mut decision: Decision) -> Decision {
+        if let (true, Verdict::Runs(runs)) = (self.is_without(Without::Groups), &mut decision.verdict) {
+            runs.iter_mut().for_each(|run| run.group = None);
+        }
+        if self.is_without(Without::Order) {
+            decision.line = None;
+        }
+        decision
+    }
+
     fn is_without(&self, what: Without) -> bool {
         self.outside.without == what
     }
@@ -116,8 +127,11 @@ impl Journal for Between {
         carry!(self, self.store.append(delivery))
     }
 
-    async fn append_leased(&self, delivery: NewDelivery, lease: Duration) -> Result<AppendedLeased, JournalError> {
-        carry!(self, self.store.append_leased(delivery, lease))
+    async fn append_as(&self, delivery: NewDelivery, mut taking: Taking) -> Result<TakenIn, JournalError> {
+        if let Taking::Decided(decision, lease) = taking {
+            taking = Taking::Decided(Arc::new(self.spoilt(Decision::clone(&decision))), lease);
+        }
+        carry!(self, self.store.append_as(delivery, taking))
     }
 
     async fn claim(&self, claim: Claim) -> Result<Claimed, JournalError> {
@@ -131,14 +145,8 @@ impl Journal for Between {
         carry!(self, self.store.extend(leases, length))
     }
 
-    async fn decide(&self, lease: Lease, mut decision: Decision) -> Result<Vec<String>, LedgerError> {
-        if let (true, Verdict::Runs(runs)) = (self.is_without(Without::Groups), &mut decision.verdict) {
-            runs.iter_mut().for_each(|run| run.group = None);
-        }
-        if self.is_without(Without::Order) {
-            decision.line = None;
-        }
-        carry!(self, self.store.decide(lease, decision))
+    async fn decide(&self, lease: Lease, decision: Decision) -> Result<Vec<String>, LedgerError> {
+        carry!(self, self.store.decide(lease, self.spoilt(decision)))
     }
 
     async fn release(&self, lease: Lease) -> Result<(), LedgerError> {
