@@ -1,7 +1,8 @@
 //! What is going on: counts, what is open, what waits for what, what failed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use poem_openapi::Object;
 
@@ -18,6 +19,8 @@ use crate::run::approval;
 
 /// Counts go so far back.
 const DAY: Duration = Duration::from_secs(86_400);
+/// What is counted faster is counted every time.
+const AT_ONCE: Duration = Duration::from_millis(10);
 /// What is counted one by one, at most.
 const COUNTED: usize = 500;
 
@@ -118,7 +121,7 @@ impl State {
     /// Of everything; for those who do not see everything, of the newest that they see.
     async fn counts(&self, viewer: &Viewer, since: Timestamp) -> Result<Counts, Failure> {
         if viewer.sees_all() {
-            return Ok(self.journal().counts(since).await?);
+            return self.counts_of_all(since).await;
         }
         let listing = || Listing { limit: COUNTED + 1, since: Some(since), ..Listing::default() };
         let (deliveries, _) = self.deliveries(viewer, listing()).await?;
@@ -127,6 +130,23 @@ impl State {
             deliveries: tally(deliveries.iter().map(|delivery| delivery.state.word())),
             runs: tally(runs.iter().map(|run| run.state.word())),
         })
+    }
+}
+
+impl State {
+    /// What took long to count is good for a while: ten times as long. Pages that follow what happens ask again and again.
+    async fn counts_of_all(&self, since: Timestamp) -> Result<Counts, Failure> {
+        let now = Instant::now();
+        let known = || self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counts) = known().as_ref().filter(|(until, _)| now < *until).map(|(_, counts)| counts.clone()) {
+            return Ok(counts);
+        }
+        let counts = self.journal().counts(since).await?;
+        let took = now.elapsed();
+        if took > AT_ONCE {
+            *known() = Some((Instant::now() + took * 10, counts.clone()));
+        }
+        Ok(counts)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the interface works with.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use declic_actions::action::Clients;
 use declic_actions::http::Unsent;
@@ -12,7 +13,7 @@ use crate::access::session::Session;
 use crate::access::visibility::Visibility;
 use crate::access::{Role, Viewer};
 use crate::event::Event;
-use crate::journal::record::{Delivery, DeliveryRecord, RunRecord, StepRecord};
+use crate::journal::record::{Counts, Delivery, DeliveryRecord, RunRecord, StepRecord};
 use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, SIGNED_OUT};
 use crate::reload::Rules;
@@ -58,13 +59,16 @@ pub struct State {
     pub(crate) parts: Parts,
     /// What is hidden before it is shown.
     pub redaction: Redaction,
+    /// How many there were of each state, and until when that is good enough.
+    pub(super) counted: Mutex<Option<(Instant, Counts)>>,
 }
 
 impl State {
     /// From its parts.
     pub fn new(parts: Parts) -> Self {
         let admin = &parts.settings.admin;
-        Self { redaction: Redaction::new(&admin.hidden_headers, &admin.hidden_fields), parts }
+        let redaction = Redaction::new(&admin.hidden_headers, &admin.hidden_fields);
+        Self { redaction, parts, counted: Mutex::default() }
     }
 
     /// The store.

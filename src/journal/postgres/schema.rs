@@ -178,8 +178,9 @@ const MIGRATIONS: &[&str] = &[
         subject text NOT NULL,
         outcome text
      );",
-    // What actions say of their steps.
-    "ALTER TABLE steps ADD COLUMN said text;",
+    // What actions say of their steps. And runs that failed, which people look for first, without a look at all the others.
+    "ALTER TABLE steps ADD COLUMN said text;
+     CREATE INDEX runs_failed ON runs (seq) WHERE state IN ('failed', 'dead');",
 ];
 
 /// Brings the schema to the newest version, all in one transaction; replicas that start together wait for each other.

@@ -9,7 +9,7 @@ use super::rows::{self, ATTEMPT_RECORD, DELIVERY, DELIVERY_RECORD, RUN_RECORD, S
 use super::store::{Database, Fault};
 use super::value::params;
 use crate::clock::Timestamp;
-use crate::journal::record::{Counts, Delivery, DeliveryRecord, Listing, RunRecord, StepRecord};
+use crate::journal::record::{Counts, Delivery, DeliveryRecord, DeliveryState, Listing, RunRecord, RunState, StepRecord};
 use crate::rules::model::RuleFile;
 
 pub(super) fn rules(connection: &dyn Database, revision: &str) -> Result<Option<Vec<RuleFile>>, Fault> {
@@ -69,10 +69,19 @@ fn limit(listing: &Listing) -> i64 {
 /// By the key alone where it can be: a number of a delivery is its time of arrival.
 pub(super) fn counts(connection: &dyn Database, since: Timestamp) -> Result<Counts, Fault> {
     let first = identity::first(since);
-    let count = |sql: &str| connection.rows(sql, params![first], |row| Ok((row.get(0)?, row.get(1)?)));
+    // One pass without sorting: grouping by a state would sort everything first.
+    let count = |table: &str, key: &str, mut words: Vec<&'static str>| {
+        words.sort_unstable();
+        let columns: Vec<String> = words.iter().map(|word| format!("count(*) FILTER (WHERE state = '{word}')")).collect();
+        let sql = format!("SELECT {} FROM {table} WHERE {key} >= ?1", columns.join(", "));
+        let counts = connection.one(&sql, params![first], |row| {
+            (0..words.len()).map(|column| row.get::<u64>(column)).collect::<Result<Vec<u64>, Fault>>()
+        })?;
+        Ok::<_, Fault>(words.into_iter().map(str::to_owned).zip(counts).filter(|(_, count)| *count > 0).collect())
+    };
     Ok(Counts {
-        deliveries: count("SELECT state, count(*) FROM deliveries WHERE seq >= ?1 GROUP BY state")?,
-        runs: count("SELECT state, count(*) FROM runs WHERE delivery >= ?1 GROUP BY state")?,
+        deliveries: count("deliveries", "seq", DeliveryState::ALL.iter().map(|state| state.word()).collect())?,
+        runs: count("runs", "delivery", RunState::ALL.iter().map(|state| state.word()).collect())?,
     })
 }
 

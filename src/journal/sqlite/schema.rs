@@ -181,8 +181,9 @@ const MIGRATIONS: &[&str] = &[
      );
      CREATE INDEX streaks_key ON streaks (key, seq);
      CREATE INDEX streaks_delivery ON streaks (delivery);",
-    // What actions say of their steps.
-    "ALTER TABLE steps ADD COLUMN said TEXT;",
+    // What actions say of their steps. And runs that failed, which people look for first, without a look at all the others.
+    "ALTER TABLE steps ADD COLUMN said TEXT;
+     CREATE INDEX runs_failed ON runs (seq) WHERE state IN ('failed', 'dead');",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.
