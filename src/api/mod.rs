@@ -11,7 +11,7 @@ pub mod problem;
 pub mod redact;
 pub(crate) mod rehearsal;
 pub(crate) mod rendered;
-mod repositories;
+pub(crate) mod repositories;
 pub(crate) mod rules;
 pub(crate) mod runs;
 pub mod shapes;

@@ -56,13 +56,19 @@ impl RepositoriesApi {
     /// List the repositories that may bring rules, and what is in force of them
     #[oai(path = "/repositories", method = "get", operation_id = "listRepositories")]
     async fn list(&self, viewer: Data<&Viewer>) -> Result<Json<Repositories>, Failure> {
-        let standings = self.0.parts.repositories.standings();
+        Ok(Json(Repositories { items: self.0.repositories(&viewer).await }))
+    }
+}
+
+impl State {
+    /// The repositories that may be seen, with what is in force of their rules.
+    pub(crate) async fn repositories(&self, viewer: &Viewer) -> Vec<Repository> {
         let mut items = Vec::new();
-        for one in standings {
-            if self.0.sees(&viewer, Some(&one.name)).await {
+        for one in self.parts.repositories.standings() {
+            if self.sees(viewer, Some(&one.name)).await {
                 items.push(Repository::from(one));
             }
         }
-        Ok(Json(Repositories { items }))
+        items
     }
 }

@@ -9,6 +9,7 @@ use crate::access::Admitted;
 use crate::api::State;
 use crate::api::problem::Failure;
 use crate::api::redact::Body;
+use crate::api::repositories::Repository;
 use crate::api::shapes::{Attempt, LogLine, Run, RunDetail, Step};
 use crate::clock::Timestamp;
 use crate::journal::record::{Listing, RunState};
@@ -241,6 +242,7 @@ fn one_attempt(attempt: &Attempt) -> Markup {
 /// The rules in force.
 pub(super) async fn rules(state: &State, admitted: &Admitted) -> Page {
     let (set, rules) = state.rules(&admitted.viewer).await;
+    let repositories = state.repositories(&admitted.viewer).await;
     let body = html! {
         h1 { "Rules" }
         p class="lead" { (rules.len()) " rules are in force, rule set " code { (set.revision) } "." }
@@ -259,8 +261,27 @@ pub(super) async fn rules(state: &State, admitted: &Admitted) -> Page {
                 } } }
             } }
         }
+        (own_rules(&repositories))
     };
     Page { title: "Rules".to_owned(), section: "/rules", live: false, body }
+}
+
+/// What is in force of the rules that repositories bring themselves.
+fn own_rules(repositories: &[Repository]) -> Markup {
+    html! {
+        @if !repositories.is_empty() {
+            h2 { "Rules of repositories" }
+            div class="table" { table class="stack" {
+                thead { tr { th { "Repository" } th { "In force" } th { "Commit" } th { "What is wrong" } } }
+                tbody { @for one in repositories { tr {
+                    td { a href={ "/runs?repository=" (one.name) } { (one.name) } }
+                    td { @if one.read { (one.rules) " rules" @if one.off > 0 { ", " (one.off) " of them off" } } @else { span class="sub" { "read when its first delivery comes" } } }
+                    td { @if let Some(commit) = &one.commit { code { (commit.get(..12).unwrap_or(commit)) } } }
+                    td { @if let Some(fault) = &one.fault { pre tabindex="0" { (fault) } } @if let Some(unmet) = &one.unmet { " " span class="sub" { (unmet) } } }
+                } } }
+            } }
+        }
+    }
 }
 
 /// A rule with its source and what it did last.

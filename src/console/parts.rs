@@ -29,6 +29,8 @@ pub(super) fn why(run: &Run) -> Markup {
             span { @if !failure.step.is_empty() { b { (failure.step) } ": " } (failure.message) @if failure.rolled_back { " (rolled back)" } }
         } @else if let Some(by) = &run.covered_by {
             "covered by " a href={ "/runs/" (by) } { (by) }
+        } @else if let Some(name) = &run.waits_for {
+            span class="sub" { "waits for " (name) }
         } @else if let Some(due) = run.due_at {
             span class="sub" { "next attempt " } (time(due.0))
         } @else if run.cancelled {

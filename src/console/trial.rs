@@ -5,13 +5,14 @@ use serde_json::{Map, Value};
 
 use super::detail::decisions;
 use super::forms::Fields;
-use super::layout::{Page, badge, empty, json, key, lines, time};
+use super::layout::{Page, decision, empty, json, key, lines, time};
 use crate::access::Admitted;
 use crate::api::State;
 use crate::api::problem::Failure;
 use crate::api::rehearsal::{Difference, Fault, Loaded, Occasion};
 use crate::api::rendered::{Rendered, RenderedRequest};
 use crate::api::rules::File;
+use crate::backtest::{self, Change};
 use crate::happening::{from_body, known};
 use crate::journal::record::Listing;
 use crate::rules::model::RuleFile;
@@ -253,14 +254,54 @@ fn comparison(difference: &Difference, edited: &Edited) -> Markup {
                 h2 { a href={ "/deliveries/" (differing.delivery.id) } { (differing.delivery.title.as_deref().unwrap_or(&differing.delivery.event_type)) } }
                 p class="sub" { (differing.delivery.source) " " (time(differing.delivery.received_at.0)) }
                 @for (number, one) in differing.differences.iter().enumerate() {
-                    @let change = one.0["change"].as_str().unwrap_or_default();
-                    details id={ (differing.delivery.id) "-" (number) } {
-                        summary { (badge(change)) " " b { (one.0["rule"].as_str().unwrap_or_default()) } }
-                        (json(&one.0))
+                    details id={ (differing.delivery.id) "-" (number) } open {
+                        @match serde_json::from_value::<backtest::Difference>(one.0.clone()) {
+                            Ok(difference) => { (changed(&difference, number)) }
+                            Err(_) => { summary { "A difference" } (json(&one.0)) }
+                        }
                     }
                 }
             }
         }
         @for why in &difference.unreadable { p class="sub" { (why) } }
+    }
+}
+
+/// What one rule would do otherwise.
+fn changed(difference: &backtest::Difference, number: usize) -> Markup {
+    let (word, mood) = match &difference.change {
+        Change::WouldFire { .. } => ("would fire", "good"),
+        Change::WouldNotFire { .. } => ("would not fire", "idle"),
+        Change::OtherInputs { .. } => ("other inputs", "wait"),
+        Change::WouldFail { .. } => ("would fail", "bad"),
+    };
+    html! {
+        summary { span class={ "badge " (mood) } { (word) } " " b { (difference.rule) } }
+        @match &difference.change {
+            Change::WouldFire { calls } => {
+                @for call in calls { p { "It would run " code { (call.uses) } } (json(&call.with)) }
+            }
+            Change::WouldNotFire { trace: Some(trace) } => { (decision(trace, number)) }
+            Change::WouldNotFire { trace: None } => { p class="sub" { "There is no such rule for this event any more." } }
+            Change::OtherInputs { inputs } => {
+                div class="table" { table class="stack" {
+                    thead { tr { th { "Step" } th { "Value" } th { "Then" } th { "Now" } } }
+                    tbody { @for input in inputs { tr {
+                        td { (input.step) } td { code { (input.path) } }
+                        td { (side(&input.then)) } td { (side(&input.now)) }
+                    } } }
+                } }
+            }
+            Change::WouldFail { why } => { @for why in why { p class="fails" { (why) } } }
+        }
+    }
+}
+
+/// One side of a difference.
+fn side(value: &Value) -> Markup {
+    match value {
+        Value::Null => html! { span class="sub" { "nothing" } },
+        Value::String(text) => html! { code { (text) } },
+        other => html! { code { (other) } },
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::acme::{ID, RULES, WEB, commit};
 use super::site::Site;
 use crate::support::binary::declic;
+use crate::support::client::Client;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_repositorys_own_rule_acts_beside_the_operators() {
@@ -32,6 +33,13 @@ async fn a_repositorys_own_rule_acts_beside_the_operators() {
     assert_eq!(github.commit_comments(WEB, &commit(2)).len(), 1);
     let shown = site.get(&format!("/deliveries/{delivery}/decisions")).await;
     assert!(shown.body.to_string().contains("are wrong: those of"), "{}", shown.body);
+
+    let rules = Client::anonymous().get(&format!("http://{}/rules", site.service.address)).await;
+    let page = rules.body.as_str().expect("a page");
+    assert!(
+        page.contains("Rules of repositories") && page.contains(&commit(1)[..12]) && page.contains("has no `ruls`"),
+        "{page}"
+    );
 
     // Another repository that says it is called the same starts nothing of this one's.
     let delivery = site.push("guid-3", &commit(2), (WEB, 99)).await;
