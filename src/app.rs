@@ -167,7 +167,6 @@ pub async fn assemble(mut settings: Settings) -> Result<Service, String> {
         stop,
     });
     let evidence = Arc::new(Evidence::new(journal.clone(), watched));
-    evidence.begin(Timestamp::now()).await.map_err(|error| error.to_string())?;
     let outside = Outside { http, trust: around.trust, outward: Arc::clone(&outward) };
     let front = Front::new(Parts {
         sources,

@@ -36,10 +36,24 @@ pub struct Source {
     pub settings: Any<Value>,
     /// The secrets that prove its deliveries.
     pub secrets: Vec<SourceSecret>,
+    /// The values of its secret, the newest first: which of them matched, and when last.
+    pub values: Vec<SecretValue>,
     /// How far the change of its secret has come, one line for people.
     pub rotation: Option<String>,
-    /// `only-one`, …, `safe-to-remove`: whether older values of its secret can go.
+    /// `nothing-to-remove`, `not-changed-yet`, `wait`, `safe-to-remove`: whether older values of its secret can go.
     pub advice: Option<String>,
+}
+
+/// One of the values of a secret; never the value itself.
+#[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct SecretValue {
+    /// Since when this service has had it.
+    pub known_since: Option<Moment>,
+    /// When a request was last verified with it, to the minute.
+    pub last_matched: Option<Moment>,
+    /// `not-changed-yet`, `wait`, `safe-to-remove`; of the newest value always `nothing-to-remove`.
+    pub advice: String,
 }
 
 /// A secret of a source, by name.
@@ -215,7 +229,7 @@ impl State {
             };
             source.fields.values().for_each(|value| texts(value, &mut walk));
             let secrets = names.into_iter().map(|name| {
-                let rotating = settings.secret_entries.get(&name).is_some_and(|entry| entry.previous.is_some());
+                let rotating = settings.secret_entries.get(&name).is_some_and(|entry| !entry.previous.is_empty());
                 SourceSecret { name, rotating }
             });
             Source {
@@ -224,6 +238,7 @@ impl State {
                 path: source.path.clone(),
                 secrets: secrets.collect(),
                 settings: Any(Value::Object(if viewer.sees_all() { source.fields.clone() } else { Map::new() })),
+                values: Vec::new(),
                 rotation: None,
                 advice: None,
             }
@@ -233,6 +248,14 @@ impl State {
             let Some(source) = sources.iter_mut().find(|source| source.name == watched.source) else { continue };
             let now = Timestamp::now();
             let rotation = self.rotation(watched).await?;
+            let uses = rotation.uses.iter().enumerate();
+            source.values = uses
+                .map(|(index, one)| SecretValue {
+                    known_since: one.known_since.map(Moment),
+                    last_matched: one.last_matched.map(Moment),
+                    advice: rotation.advice_on(index, now).word().to_owned(),
+                })
+                .collect();
             source.rotation = Some(rotation.say(now));
             source.advice = Some(rotation.advice(now).word().to_owned());
         }

@@ -175,6 +175,15 @@ pub(super) async fn sources(state: &State, admitted: &Admitted) -> Result<Page, 
                         dt { "Secret" } dd { (secret.name) @if secret.rotating { " " (badge("waiting")) span class="sub" { " an older value is still accepted" } } }
                     }
                     @if let Some(rotation) = &source.rotation { dt { "In use" } dd { (rotation) } }
+                    @if source.values.len() > 1 {
+                        @for (index, value) in source.values.iter().enumerate() {
+                            dt { @if index == 0 { "Current value" } @else { "Previous value " (index) } }
+                            dd {
+                                @if let Some(last) = value.last_matched { "last matched " (time(last.0)) } @else { "never matched" }
+                                @if index > 0 { " " span class="sub" { (value.advice.replace('-', " ")) } }
+                            }
+                        }
+                    }
                     dt { "Last" } dd { a href={ "/deliveries?source=" (source.name) } { "its deliveries" } }
                 }
                 details id={ "source-" (source.name) } { summary { "Settings" } (json(&source.settings.0)) }

@@ -85,6 +85,8 @@ pub struct Metrics {
     pub attempts: Family<AttemptLabels, Counter>,
     /// Which secret of a source matched how often: shows when an old one can go.
     pub secrets: Family<SecretLabels, Counter>,
+    /// When a secret of a source last matched, seconds since 1970; nothing for one that never did.
+    pub secret_last_matched: Family<SecretLabels, Gauge>,
     /// Deliveries found in GitHub's log that had not arrived, by source and outcome.
     pub recovered: Family<RecoveryLabels, Counter>,
     /// Looks at a delivery log, by source and outcome.
@@ -110,6 +112,7 @@ impl Metrics {
         let runs = Family::default();
         let attempts = Family::default();
         let secrets = Family::default();
+        let secret_last_matched = Family::default();
         let recovered = Family::default();
         let sweeps = Family::default();
         let breaker_open = Family::default();
@@ -122,6 +125,11 @@ impl Metrics {
         registry.register("runs", "Runs that ended, by rule and final state", runs.clone());
         registry.register("attempts", "Attempts of steps, by action and outcome", attempts.clone());
         registry.register("secret_matches", "Which secret of a source matched, 0 is the newest", secrets.clone());
+        registry.register(
+            "secret_last_matched_timestamp_seconds",
+            "When a secret of a source last matched, 0 is the newest",
+            secret_last_matched.clone(),
+        );
         registry.register("recovered", "Deliveries in GitHub's log that had not arrived", recovered.clone());
         registry.register("sweeps", "Looks at GitHub's delivery log", sweeps.clone());
         registry.register("breaker_open", "1 while a target is left alone because it does not answer", breaker_open.clone());
@@ -140,6 +148,7 @@ impl Metrics {
             runs,
             attempts,
             secrets,
+            secret_last_matched,
             recovered,
             sweeps,
             breaker_open,

@@ -69,7 +69,10 @@ fn secrets() -> Value {
         let properties = [
             ("from".to_owned(), json!({ "const": from })),
             (name.to_owned(), described(text(), what)),
-            ("previous".to_owned(), described(text(), "The same for the value that is still accepted during rotation.")),
+            (
+                "previous".to_owned(),
+                described(shape::texts(), "The same for the values that are still accepted during rotation, newest first."),
+            ),
         ];
         closed(properties.into_iter().collect(), &["from", name])
     };

@@ -11,10 +11,12 @@ use super::entries::is_name;
 use crate::rules::diagnostic::Faults;
 use crate::rules::suggest::did_you_mean;
 use crate::rules::values::{keys, not_a, unknown_key};
-use crate::rules::yaml::{Entry, Node};
+use crate::rules::yaml::{Content, Entry, Node};
 
 /// More than any key; a mistaken path to a log or a device does not fill the memory.
 const LARGEST: u64 = 256 * 1024;
+/// Values of one secret that may be on their way out at once.
+const MOST_PREVIOUS: usize = 8;
 
 /// Where a secret's value is.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +34,8 @@ pub enum SecretSource {
 pub struct SecretEntry {
     /// The value in use.
     pub current: SecretSource,
-    /// The value that is still accepted during rotation.
-    pub previous: Option<SecretSource>,
+    /// Values that are still accepted during rotation, newest first; from the same kind of place.
+    pub previous: Vec<SecretSource>,
     /// Where the entry stands in the file.
     pub span: Range<usize>,
 }
@@ -84,15 +86,28 @@ fn reference(faults: &mut Faults, entry: &Entry, folder: &Path) -> Option<Secret
         faults.error("missing", entry.span.clone(), format!("{owner} needs `{wanted}`"), None);
         return None;
     };
-    let current = source(faults, kind, place, folder);
-    let previous = text("previous").map(|field| source(faults, kind, field, folder));
-    Some(SecretEntry { current: current?, previous: previous.flatten(), span: entry.span.clone() })
+    let current = source(faults, kind, wanted, &place.value, folder);
+    let previous = text("previous").map(|field| previous(faults, kind, &field.value, folder)).unwrap_or_default();
+    Some(SecretEntry { current: current?, previous, span: entry.span.clone() })
 }
 
-fn source(faults: &mut Faults, kind: &str, field: &Entry, folder: &Path) -> Option<SecretSource> {
-    let text = field.value.scalar().map_or("", |scalar| scalar.text.as_str());
+/// One, or a list of them.
+fn previous(faults: &mut Faults, kind: &str, value: &Node, folder: &Path) -> Vec<SecretSource> {
+    let values = match &value.content {
+        Content::List(items) => items.as_slice(),
+        _ => std::slice::from_ref(value),
+    };
+    if values.len() > MOST_PREVIOUS {
+        let message = format!("`previous` has {} values, more than {MOST_PREVIOUS}", values.len());
+        faults.error("secret", value.span.clone(), message, Some("each request is checked against all of them".to_owned()));
+    }
+    values.iter().filter_map(|value| source(faults, kind, "previous", value, folder)).collect()
+}
+
+fn source(faults: &mut Faults, kind: &str, key: &str, value: &Node, folder: &Path) -> Option<SecretSource> {
+    let text = value.scalar().map_or("", |scalar| scalar.text.as_str());
     if text.is_empty() {
-        not_a(faults, &field.value.span, &format!("`{}`", field.key), "a string", field.value.kind());
+        not_a(faults, &value.span, &format!("`{key}`"), "a string", value.kind());
         return None;
     }
     match kind {
@@ -101,7 +116,7 @@ fn source(faults: &mut Faults, kind: &str, field: &Entry, folder: &Path) -> Opti
         _ => gcp_resource(text).map(SecretSource::GcpSecret).or_else(|| {
             let help = "projects/PROJECT/secrets/NAME, with /versions/VERSION behind it to pin one".to_owned();
             let message = format!("`{text}` does not name a secret of Secret Manager");
-            faults.error("name", field.value.span.clone(), message, Some(help));
+            faults.error("name", value.span.clone(), message, Some(help));
             None
         }),
     }
@@ -135,12 +150,12 @@ pub fn resolve(
             Ok(value) => found.extend(value),
             Err(why) => faults.error("secret", entry.span.clone(), format!("the secret `{name}` {why}"), None),
         }
-        if let Some(previous) = &entry.previous {
+        for previous in &entry.previous {
             match read(faults, name, previous, &entry.span, environment) {
                 Ok(value) => found.extend(value),
                 Err(why) => {
                     let message = format!("the previous value of the secret `{name}` {why}");
-                    let help = "only the current value is accepted; take `previous` out when the rotation is over".to_owned();
+                    let help = "it is not accepted; take `previous` out when the rotation is over".to_owned();
                     faults.warning("secret", entry.span.clone(), message, Some(help));
                 }
             }
@@ -205,12 +220,13 @@ fn open_to_all(_metadata: &std::fs::Metadata) -> bool {
     false
 }
 
-/// (entry, resource, previous?) of everything in Secret Manager.
+/// (entry, resource, previous?) of everything in Secret Manager, the values of one entry newest first.
 pub fn to_fetch(entries: &BTreeMap<String, SecretEntry>) -> Vec<(String, String, bool)> {
     let mut wanted = Vec::new();
     for (name, entry) in entries {
-        for (source, previous) in [(Some(&entry.current), false), (entry.previous.as_ref(), true)] {
-            if let Some(SecretSource::GcpSecret(resource)) = source {
+        let previous = entry.previous.iter().map(|previous| (previous, true));
+        for (source, previous) in std::iter::once((&entry.current, false)).chain(previous) {
+            if let SecretSource::GcpSecret(resource) = source {
                 wanted.push((name.clone(), resource.clone(), previous));
             }
         }

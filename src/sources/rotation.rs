@@ -1,7 +1,7 @@
 //! Which secret of a source matched, and when last: the evidence that an old one can go. It is kept in the journal, so that a restart
 //! does not lose it; a moment is written at most once a minute for each secret.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,15 +53,26 @@ impl Watched {
     }
 }
 
-/// The entry that a setting names, wherever in it.
+/// The one entry that a setting names, wherever in it. `None` if there are several: the place of a match is that in one of them.
 fn named<'v>(value: &'v Value, secrets: &'v BTreeMap<String, Vec<Secret>>) -> Option<(&'v str, &'v [Secret])> {
+    let mut names = BTreeSet::new();
+    collect(value, &mut names);
+    let mut known = names.into_iter().filter_map(|name| Some((name, secrets.get(name)?.as_slice())));
+    known.next().filter(|_| known.next().is_none())
+}
+
+/// What may be the name of a secret in it: where there is a key `secret`, that alone.
+fn collect<'v>(value: &'v Value, names: &mut BTreeSet<&'v str>) {
     match value {
-        Value::String(name) => secrets.get(name).map(|values| (name.as_str(), values.as_slice())),
+        Value::String(name) => {
+            names.insert(name);
+        }
         Value::Object(fields) => match fields.get("secret") {
-            Some(secret) => named(secret, secrets),
-            None => fields.values().find_map(|value| named(value, secrets)),
+            Some(secret) => collect(secret, names),
+            None => fields.values().for_each(|value| collect(value, names)),
         },
-        _ => None,
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+        _ => {}
     }
 }
 
@@ -100,16 +111,16 @@ pub struct Rotation {
     pub uses: Vec<Use>,
 }
 
-/// What to do about an old value.
+/// What to do about the older values of a secret, or about one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
     /// There is only one value.
     NothingToRemove,
-    /// The provider does not sign with the newest value yet.
+    /// The provider signs with none that is newer yet.
     NotChangedYet,
-    /// The old one may still come, in what the provider sends again; safe from then on if it does not.
+    /// It may still come, in what the provider sends again; safe from then on if it does not.
     Wait(Timestamp),
-    /// Nothing needs the old value.
+    /// Nothing needs it.
     SafeToRemove,
 }
 
@@ -126,46 +137,69 @@ impl Advice {
 }
 
 impl Rotation {
-    /// Can the older values go?
+    /// Can all the older values go?
     pub fn advice(&self, now: Timestamp) -> Advice {
-        let Some((newest, older)) = self.uses.split_first().filter(|(_, older)| !older.is_empty()) else {
+        let mut whole = Advice::NothingToRemove;
+        for index in 1..self.uses.len() {
+            whole = match (whole, self.advice_on(index, now)) {
+                (Advice::NotChangedYet, _) | (_, Advice::NotChangedYet) => Advice::NotChangedYet,
+                (Advice::Wait(one), Advice::Wait(other)) => Advice::Wait(one.max(other)),
+                (Advice::Wait(until), _) | (_, Advice::Wait(until)) => Advice::Wait(until),
+                (_, other) => other,
+            };
+        }
+        whole
+    }
+
+    /// Can this value go? 0 is the current one, which stays.
+    pub fn advice_on(&self, index: usize, now: Timestamp) -> Advice {
+        let (Some(newer), Some(value)) = (self.uses.get(..index).filter(|newer| !newer.is_empty()), self.uses.get(index)) else {
             return Advice::NothingToRemove;
         };
-        // A value that this service has not known for long may have matched elsewhere, or before.
-        let needed = older.iter().map(|old| old.last_matched.max(old.known_since).unwrap_or(now)).max().unwrap_or(now);
-        match newest.last_matched {
-            None => Advice::NotChangedYet,
-            Some(last) if older.iter().any(|old| old.last_matched.is_some_and(|old| old > last)) => Advice::NotChangedYet,
-            Some(_) if needed.after(QUIET) > now => Advice::Wait(needed.after(QUIET)),
-            Some(_) => Advice::SafeToRemove,
+        let Some(changed) = newer.iter().filter_map(|newer| newer.last_matched).max() else { return Advice::NotChangedYet };
+        if value.last_matched.is_some_and(|last| last > changed) {
+            return Advice::NotChangedYet;
         }
+        // A value that this service has not known for long may have matched elsewhere, or before.
+        let quiet_from = value.last_matched.max(value.known_since).unwrap_or(now).after(QUIET);
+        if quiet_from > now { Advice::Wait(quiet_from) } else { Advice::SafeToRemove }
     }
 
     /// One line for people.
     pub fn say(&self, now: Timestamp) -> String {
-        let when =
-            |at: Option<Timestamp>| at.map_or_else(|| "never matched".to_owned(), |at| format!("last matched {}", at.rfc3339()));
-        let newest = self.uses.first().and_then(|newest| newest.last_matched);
-        let older = self.uses.iter().skip(1).filter_map(|old| old.last_matched).max();
         let secret = &self.secret;
-        let found = format!("the current `{secret}` {}, the previous one {}", when(newest), when(older));
-        match self.advice(now) {
-            Advice::NothingToRemove => format!("`{secret}` {}", when(newest)),
-            Advice::NotChangedYet if older.is_none() => format!("{found}: keep the previous one until the current one matches"),
-            Advice::NotChangedYet => format!("{found}: keep the previous one, the provider still signs with it"),
-            Advice::Wait(until) => {
-                format!(
-                    "{found}: keep the previous one; safe to remove from {} on if it matches nothing until then",
-                    until.rfc3339()
-                )
-            }
-            Advice::SafeToRemove => format!("{found}: the previous one is safe to remove"),
+        let Some(current) = self.uses.first() else { return format!("`{secret}` has no value") };
+        if self.uses.len() == 1 {
+            return format!("`{secret}` {}", current.when());
         }
+        let mut said = format!("the current `{secret}` {}", current.when());
+        for index in 1..self.uses.len() {
+            said.push_str(&self.say_of(index, now));
+        }
+        said
+    }
+
+    /// What is said of an older value, and what to do about it.
+    fn say_of(&self, index: usize, now: Timestamp) -> String {
+        let Some(value) = self.uses.get(index) else { return String::new() };
+        let name = if self.uses.len() == 2 { "the previous one".to_owned() } else { format!("previous value {index}") };
+        let advice = match self.advice_on(index, now) {
+            Advice::NothingToRemove => String::new(),
+            Advice::NotChangedYet if value.last_matched.is_none() => ": keep it until a newer one matches".to_owned(),
+            Advice::NotChangedYet => ": keep it, the provider still signs with it".to_owned(),
+            Advice::Wait(until) => {
+                format!(": keep it; safe to remove from {} on if it matches nothing until then", until.rfc3339())
+            }
+            Advice::SafeToRemove => ": safe to remove".to_owned(),
+        };
+        format!("; {name} {}{advice}", value.when())
     }
 
     /// The same for programs: moments as milliseconds since 1970.
     pub fn json(&self, now: Timestamp) -> Value {
-        let uses = self.uses.iter().map(|one| json!({ "known_since": one.known_since, "last_matched": one.last_matched }));
+        let uses = self.uses.iter().enumerate().map(|(index, one)| {
+            json!({ "known_since": one.known_since, "last_matched": one.last_matched, "advice": self.advice_on(index, now).word() })
+        });
         json!({
             "source": self.source,
             "secret": self.secret,
@@ -173,6 +207,12 @@ impl Rotation {
             "advice": self.advice(now).word(),
             "says": self.say(now),
         })
+    }
+}
+
+impl Use {
+    fn when(&self) -> String {
+        self.last_matched.map_or_else(|| "never matched".to_owned(), |at| format!("last matched {}", at.rfc3339()))
     }
 }
 
@@ -189,15 +229,20 @@ impl Evidence {
         Self { journal, watched, written: Mutex::default() }
     }
 
-    /// Writes down since when each value is known.
-    pub async fn begin(&self, now: Timestamp) -> Result<(), JournalError> {
-        for value in self.watched.iter().flat_map(|watched| &watched.values) {
-            let name = known(value);
-            if self.journal.mark(&name).await?.is_none() {
-                self.journal.set_mark(&name, now).await?;
+    /// Writes down since when each value is known. Answers what matched before this start: source, place in the list, when last.
+    pub async fn begin(&self, now: Timestamp) -> Result<Vec<(String, usize, Timestamp)>, JournalError> {
+        let mut before = Vec::new();
+        for watched in &self.watched {
+            for (index, value) in watched.values.iter().enumerate() {
+                let name = known(value);
+                if self.journal.mark(&name).await?.is_none() {
+                    self.journal.set_mark(&name, now).await?;
+                }
+                let last = self.journal.mark(&matched(value)).await?;
+                before.extend(last.map(|last| (watched.source.clone(), index, last)));
             }
         }
-        Ok(())
+        Ok(before)
     }
 
     /// A request was verified with this value of a source's secret, from 0: the newest. Writes in the background.
@@ -261,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn each_of_several_old_secrets_has_its_own_evidence() {
+        let ago = |hours: i64| Timestamp(NOW.0 - hours * HOUR);
+        let of = |values: &[(i64, Option<i64>)]| {
+            let uses =
+                values.iter().map(|(known, matched)| Use { known_since: Some(ago(*known)), last_matched: matched.map(ago) });
+            Rotation { source: "s".to_owned(), secret: "hook".to_owned(), uses: uses.collect() }
+        };
+        // The newest is not in use yet; the one before it is, and so the oldest can go.
+        let rotation = of(&[(10, None), (300, Some(1)), (900, Some(100))]);
+        let words: Vec<&str> = (0..3).map(|index| rotation.advice_on(index, NOW).word()).collect();
+        assert_eq!(words, ["nothing-to-remove", "not-changed-yet", "safe-to-remove"]);
+        assert_eq!(rotation.advice(NOW), Advice::NotChangedYet);
+        let said = rotation.say(NOW);
+        assert!(said.starts_with("the current `hook` never matched; previous value 1 last matched "), "{said}");
+        assert!(said.contains(": keep it, the provider still signs with it; previous value 2 last matched "), "{said}");
+        assert!(said.ends_with(": safe to remove"), "{said}");
+        let waiting = of(&[(80, Some(1)), (900, Some(70)), (900, Some(50))]);
+        assert_eq!(waiting.advice(NOW), Advice::Wait(ago(50 - 72)));
+        let json = rotation.json(NOW);
+        assert_eq!(
+            (&json["values"][2]["advice"], &json["values"][2]["last_matched"]),
+            (&"safe-to-remove".into(), &json!(ago(100)))
+        );
+    }
+
+    #[test]
     fn the_secret_of_a_source_is_found_where_it_is_named() {
         let values = |names: &[&str]| names.iter().map(|name| Secret::new(*name)).collect::<Vec<_>>();
         let secrets = BTreeMap::from([
@@ -277,6 +348,7 @@ mod tests {
             json!({ "key": "key", "secret": "hook" }),
             json!({ "auth": { "hmac": { "header": "x", "key": "text", "secret": "hook" } } }),
             json!({ "auth": { "basic": "hook" } }),
+            json!({ "auth": { "any": [{ "bearer": "hook" }, { "query": { "name": "t", "secret": "hook" } }] } }),
         ] {
             let watched = of(fields).expect("it has a secret");
             assert_eq!((watched.secret.as_str(), watched.values.len()), ("hook", 2));
@@ -284,5 +356,6 @@ mod tests {
         }
         assert_eq!(of(json!({ "auth": { "oidc": { "audience": "a", "email": "e" } } })), None);
         assert_eq!(of(json!({ "secret": "mixed" })), None);
+        assert_eq!(of(json!({ "auth": { "any": [{ "bearer": "hook" }, { "basic": "key" }] } })), None);
     }
 }

@@ -55,6 +55,7 @@ fn served() -> BTreeSet<(String, String, String)> {
     metrics.runs.get_or_create(&RunLabels { rule: "staging".to_owned(), state: "succeeded" }).inc();
     metrics.attempts.get_or_create(&AttemptLabels { action: "log".to_owned(), outcome: "succeeded" }).inc();
     metrics.secrets.get_or_create(&SecretLabels { source: source(), secret: 0 }).inc();
+    metrics.secret_last_matched.get_or_create(&SecretLabels { source: source(), secret: 0 }).set(1);
     metrics.recovered.get_or_create(&RecoveryLabels { source: source(), outcome: "recovered" }).inc();
     metrics.sweeps.get_or_create(&RecoveryLabels { source: source(), outcome: "done" }).inc();
     metrics.breaker_open.get_or_create(&TargetLabels { target: target() }).set(1);
