@@ -25,6 +25,7 @@ const MODULUS: &str = concat!(
     "g5eyjcjtjIZbtKlSPk2RvedX5qaO01PDDbhN2xzhzgrJVEujxI2jq0ONVwSv0jyxi1cl11OQkeIZ9jk0ls1izKbK9ZVJfFgjnKruy9EeGiIwJ-",
     "jcxqueXGxIiw",
 );
+const AMAZON_URL: &str = "https://sns.us-east-2.amazonaws.com/SimpleNotificationService-1.pem";
 const KEYS_URL: &str = "https://keys.example.dev/certs";
 
 /// A source of each way to sign, by its type.
@@ -46,8 +47,22 @@ static SOURCES: LazyLock<BTreeMap<&str, Arc<dyn Source>>> = LazyLock::new(|| {
         ("twilio", json!({ "secret": "hook", "public-url": "https://declic.example.dev/hooks/fuzz" }), SECRET),
         ("webhook", json!({ "auth": { "hmac": hmac } }), SECRET),
     ];
-    kinds.into_iter().map(|(kind, fields, value)| (kind, source(kind, fields, value, &Around::default()))).collect()
+    // What is fetched is here already: the certificate whose key was thrown away once the corpus was signed.
+    let around = Around::default();
+    let want = Want { url: AMAZON_URL.to_owned(), form: Form::Certificate, id: String::new() };
+    around.trust.put(&want, include_bytes!("amazon.pem"), Some(24 * 3600), NOW).unwrap_or_else(|why| panic!("{why}"));
+    kinds.into_iter().map(|(kind, fields, value)| (kind, source(kind, fields, value, &around))).collect()
 });
+
+/// What Amazon signed in the corpus: nothing else may ever be accepted as its own.
+const AMAZON_SAID: [(&str, &str); 6] = [
+    ("Message", "disk full"),
+    ("MessageId", "m-1"),
+    ("Subject", "Alarm"),
+    ("Timestamp", "2027-01-15T08:00:00.000Z"),
+    ("TopicArn", "arn:aws:sns:us-east-2:123456789012:MyTopic"),
+    ("Type", "Notification"),
+];
 
 fn source(kind: &str, fields: Value, value: &str, around: &Around) -> Arc<dyn Source> {
     let fields = fields.as_object().cloned().unwrap_or_default();
@@ -89,8 +104,14 @@ pub fn accepts(bytes: &[u8]) -> bool {
     source.wants(&request);
     let _ = sources::take(source.as_ref(), request.clone());
     let accepted = source.authenticate(request.clone()).is_ok();
-    // Adyen signs some fields of its JSON, and not the bytes of it.
-    if accepted && kind != "adyen" {
+    if accepted && kind == "aws-sns" {
+        let message: Value = serde_json::from_slice(body).unwrap_or_default();
+        for (name, said) in AMAZON_SAID {
+            assert_eq!(message.get(name).and_then(Value::as_str), Some(said), "{name}");
+        }
+    }
+    // Adyen and Amazon sign some fields of their JSON, and not the bytes of it.
+    if accepted && !matches!(kind, "adyen" | "aws-sns") {
         for index in [0, body.len() / 2, body.len().saturating_sub(1)] {
             let mut other = body.to_vec();
             if let Some(byte) = other.get_mut(index) {
