@@ -239,7 +239,8 @@ pub(crate) async fn post(to: &Url, inbound: &Inbound) -> Result<Response, String
     let allow = vec![to.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))];
     let user_agent = concat!("declic-send/", env!("CARGO_PKG_VERSION")).to_owned();
     let http = Http::new(HttpSettings { allow, user_agent })?;
-    let mut request = Request::new(Method::POST, to.clone(), Instant::now() + PATIENCE).bytes(inbound.body.clone()).expect_any();
+    let method = Method::from_bytes(inbound.method.as_bytes()).unwrap_or(Method::POST);
+    let mut request = Request::new(method, to.clone(), Instant::now() + PATIENCE).bytes(inbound.body.clone()).expect_any();
     for (name, value) in &inbound.headers {
         request = request.header(name, std::str::from_utf8(value).unwrap_or_default());
     }

@@ -118,6 +118,17 @@ pub(super) fn made(answer: Answer) -> Response {
     response
 }
 
+/// A refusal with the status and the words of a source; what it says of the connection and of when to come again stays.
+pub(super) fn reworded(refused: Response, answer: Answer) -> Response {
+    let mut response = made(answer);
+    for name in [header::CONNECTION, header::RETRY_AFTER] {
+        if let (Some(value), false) = (refused.headers().get(&name), response.headers().contains_key(&name)) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
 pub(super) fn text(body: &'static str) -> Response {
     respond(StatusCode::OK, "text/plain; charset=utf-8", body)
 }

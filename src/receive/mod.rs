@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use poem::endpoint::BoxEndpoint;
@@ -25,13 +25,14 @@ use crate::report::metrics::{DeliveryLabels, Metrics, SecretLabels};
 use crate::run::Fresh;
 use crate::sources::replies::Said;
 use crate::sources::rotation::Evidence;
-use crate::sources::{self, Answer, Identity, Source, Taken};
+use crate::sources::{self, Answer, Identity, Outcome, Source, Taken};
 use crate::verify::{Refusal, Verified};
 
 mod answer;
 mod body;
 pub mod dispatch;
 mod framing;
+mod limits;
 mod outward;
 mod recent;
 mod refusals;
@@ -39,41 +40,9 @@ mod room;
 mod server;
 mod trace;
 
+pub use limits::Limits;
 pub use outward::{Outward, Reveal};
 pub use server::serve;
-
-/// Bounds of the server. The defaults suit a machine with 512 MiB and more.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at once, if the process may have so many files; more wait, and those that are idle longest are closed for them.
-    pub connections: usize,
-    /// From the first byte of a request's head (or the opening of the connection) to its last.
-    pub head: Duration,
-    /// From the end of the head to the last byte of the body.
-    pub body: Duration,
-    /// Between requests on one connection.
-    pub idle: Duration,
-    /// A sender that takes no byte of our answer for this long is cut off.
-    pub write: Duration,
-    /// Bytes of bodies that are being read, over all connections.
-    pub buffered: usize,
-    /// From the signal to stop until what is still open is cut off.
-    pub drain: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 4096,
-            head: Duration::from_secs(10),
-            body: Duration::from_secs(60),
-            idle: Duration::from_secs(75),
-            write: Duration::from_secs(30),
-            buffered: 256 * 1024 * 1024,
-            drain: Duration::from_millis(8500),
-        }
-    }
-}
 
 /// Deliveries that are looked at together at the start.
 const PAGE: usize = 500;
@@ -151,8 +120,15 @@ impl Front {
         Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget, recent: recent::Bodies::default() })
     }
 
-    /// Remembers the bodies of the last minutes, which are in the journal: a restart must not let one be sent again under another id.
+    /// Remembers what the journal keeps for the time after a restart: which secrets matched when, and the bodies of the last minutes, of which
+    /// none may be sent again under another id.
     pub async fn remember(&self) -> Result<(), JournalError> {
+        if let Some(evidence) = &self.parts.evidence {
+            for (source, place, last) in evidence.begin(Timestamp::now()).await? {
+                let labels = SecretLabels { source, secret: place as u64 };
+                self.parts.metrics.secret_last_matched.get_or_create(&labels).set(last.seconds());
+            }
+        }
         let since = recent::begin(Timestamp::now());
         for source in self.parts.sources.iter().filter(|source| source.knows_bodies()) {
             let mut before = None;
@@ -188,7 +164,10 @@ impl Front {
         if let Some(source) = self.source(request.uri().path()) {
             return match self.take_in(source.as_ref(), request).await {
                 Ok(response) => response,
-                Err(refusal) => self.refuse(source.name(), &refusal),
+                Err(refusal) => {
+                    let refused = self.refuse(source.name(), &refusal);
+                    said(source.as_ref(), outcome_of(&refusal), refused)
+                }
             };
         }
         if let (dispatch::PATH, Some(called)) = (request.uri().path(), &self.parts.called) {
@@ -251,7 +230,8 @@ impl Front {
                 self.meet(source, answer).await
             }
             Taken::Delivery(verified, mut identity) => {
-                if source.knows_bodies() {
+                // What has no body is told apart by its id alone.
+                if source.knows_bodies() && !verified.inbound().body.is_empty() {
                     let inbound = verified.inbound();
                     let id = &identity.delivery_id;
                     identity.delivery_id = self.recent.first_id(source.name(), &inbound.body, id, inbound.received_at);
@@ -290,12 +270,15 @@ impl Front {
         let delivery = new_delivery(source, &verified, identity, trace);
         let outcome = self.append(source, delivery, event).instrument(span.clone()).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
-        let (id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
-        let Some(id) = id else { return acknowledgement };
+        let (outcome, id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
+        let Some(id) = id else { return said(source, Some(outcome), acknowledgement) };
         if let Some(reply) = self.reply(source, &verified, id.clone(), read_at).instrument(span).await {
             return reply;
         }
-        source.accepted(&verified).map_or(acknowledgement, |accepted| answer::named(answer::made(accepted), &id))
+        match source.told(outcome, Some(&verified)) {
+            Some(told) => answer::named(answer::made(told), &id),
+            None => acknowledgement,
+        }
     }
 
     /// Appends, and hands what is new to the matchers, if they have room.
@@ -338,11 +321,13 @@ impl Front {
     }
 
     fn matched(&self, source: &dyn Source, secret: usize) {
+        let now = Timestamp::now();
         if let Some(evidence) = &self.parts.evidence {
-            evidence.matched(source.name(), secret, Timestamp::now());
+            evidence.matched(source.name(), secret, now);
         }
         let labels = SecretLabels { source: source.name().to_owned(), secret: secret as u64 };
         self.parts.metrics.secrets.get_or_create(&labels).inc();
+        self.parts.metrics.secret_last_matched.get_or_create(&labels).set(now.seconds());
     }
 
     async fn read(&self, limit: usize, request: Request) -> Result<Inbound, Refusal> {
@@ -359,8 +344,8 @@ impl Front {
         })
     }
 
-    /// Our id of it, if it is on disk, and what the sender is told if nothing else.
-    fn acknowledge(&self, source: &str, outcome: Result<Appended, JournalError>) -> (Option<String>, Response) {
+    /// How it ended, our id of it if it is on disk, and what the sender is told if nothing else.
+    fn acknowledge(&self, source: &str, outcome: Result<Appended, JournalError>) -> (Outcome, Option<String>, Response) {
         let (id, duplicate, word) = match outcome {
             Ok(Appended::New { id }) => (id, false, "accepted"),
             Ok(Appended::Revived { id }) => (id, true, "revived"),
@@ -368,18 +353,18 @@ impl Front {
             Err(JournalError::Full) => {
                 self.count(source, "full");
                 self.refusals.note(source, 429, "the queue in front of the store is full");
-                return (None, answer::busy());
+                return (Outcome::Busy, None, answer::busy());
             }
             Err(JournalError::Down(why)) => {
                 self.count(source, "down");
                 self.refusals.note(source, 503, &format!("the store failed: {why}"));
-                return (None, answer::store_down());
+                return (Outcome::Down, None, answer::store_down());
             }
         };
         self.count(source, word);
         tracing::debug!(source, delivery = id, outcome = word, "delivery taken in");
         let acknowledgement = answer::accepted(&id, duplicate);
-        (Some(id), acknowledgement)
+        (if duplicate { Outcome::Duplicate } else { Outcome::Accepted }, Some(id), acknowledgement)
     }
 
     fn refuse(&self, source: &str, refusal: &Refusal) -> Response {
@@ -390,6 +375,24 @@ impl Front {
 
     fn count(&self, source: &str, outcome: &'static str) {
         self.parts.metrics.deliveries.get_or_create(&DeliveryLabels { source: source.to_owned(), outcome }).inc();
+    }
+}
+
+/// What is refused, in the words that the provider wants, if it wants certain ones.
+fn said(source: &dyn Source, outcome: Option<Outcome>, refused: Response) -> Response {
+    match outcome.and_then(|outcome| source.told(outcome, None)) {
+        Some(told) => answer::reworded(refused, told),
+        None => refused,
+    }
+}
+
+/// The outcome of a refusal that a provider may want to read in its own words. What a path hides, and what the server itself refuses, has one form.
+fn outcome_of(refusal: &Refusal) -> Option<Outcome> {
+    match refusal.status {
+        400 => Some(Outcome::Malformed),
+        401 => Some(Outcome::Unverified),
+        503 => Some(Outcome::Down),
+        _ => None,
     }
 }
 

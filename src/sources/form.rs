@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Map, Value};
+
 use crate::inbound::Inbound;
+use crate::json;
 
 /// Fields in one form; Slack and Twilio send some thirty.
 const MAX_FIELDS: usize = 1000;
@@ -35,6 +38,20 @@ pub fn only(body: &[u8], wanted: &str) -> Result<String, &'static str> {
     }
 }
 
+/// The body as JSON, or the fields of a form as an object of texts. A field that is there twice is refused: which one was meant?
+pub fn document(inbound: &Inbound) -> Result<Value, String> {
+    if !is_form(inbound) {
+        return json::parse(&inbound.body).map_err(|flaw| flaw.to_string());
+    }
+    let mut object = Map::new();
+    for (name, value) in fields(&inbound.body)? {
+        if object.insert(name, Value::String(value)).is_some() {
+            return Err("a form has a field twice".to_owned());
+        }
+    }
+    Ok(Value::Object(object))
+}
+
 /// One name or value.
 fn decoded(raw: &[u8]) -> Result<String, &'static str> {
     let mut bytes = Vec::with_capacity(raw.len());
@@ -59,6 +76,14 @@ fn digit(byte: &u8) -> Option<u8> {
 /// Writes a field as browsers and providers do.
 pub fn encode(name: &str, value: &str) -> String {
     url::form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish()
+}
+
+/// Packs a JSON body into this field, if the request says that its body is a form: as the providers do that send both.
+pub fn pack(inbound: &mut Inbound, field: &str) {
+    let bare = matches!(json::check(&inbound.body), Ok(json::Kind::Object | json::Kind::Array));
+    if bare && is_form(inbound) {
+        inbound.body = encode(field, &String::from_utf8_lossy(&inbound.body)).into();
+    }
 }
 
 /// Does the request say that its body is a form?

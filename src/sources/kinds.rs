@@ -7,31 +7,69 @@ const fn field(name: &'static str, shape: &'static str, summary: &'static str) -
     Field { name, shape, summary }
 }
 
+/// The ways in which a request proves where it comes from.
+macro_rules! ways {
+    () => {
+        "hmac?: { secret: secret, header?: string, query?: string, algorithm?: sha256|sha384|sha512|sha1, prefix?: string, label?: string, \
+         separator?: string, encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, \
+         timestamp-query?: string, timestamp-label?: string, timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, \
+         max-age?: duration, key?: text|base64|whsec|hex, public-url?: string }, \
+         standard-webhooks?: { secret: secret, headers?: string, max-age?: duration }, \
+         ed25519?: { secret: secret, header?: string, query?: string, prefix?: string, label?: string, separator?: string, \
+         encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, timestamp-query?: string, \
+         timestamp-label?: string, timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration, \
+         public-url?: string }, \
+         ecdsa-p256?: { secret: secret, header?: string, query?: string, prefix?: string, label?: string, separator?: string, \
+         encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, timestamp-query?: string, \
+         timestamp-label?: string, timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration, \
+         public-url?: string }, \
+         oidc?: { audience: [string]|string, email?: string, issuers?: [string], keys-url?: string }, \
+         basic?: secret, bearer?: secret, path?: secret, token?: { header: string, prefix?: string, secret: secret }, \
+         query?: { name: string, secret: secret }, field?: { path: string, secret: secret }"
+    };
+}
+
+/// Ways in which only a sender that is not in the list may prove it.
+macro_rules! further_ways {
+    () => {
+        "items?: { secret: secret, list?: string, item?: string, signature: string, signed: [string], join?: string, \
+         algorithm?: sha256|sha384|sha512|sha1, encoding?: hex|hex-any-case|base64|base64url, key?: text|base64|whsec|hex, \
+         timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration }, \
+         sns?: { topic-arn: [string]|string }"
+    };
+}
+
 /// A request proves where it comes from in one of these ways.
-const AUTH: Field = field(
+const AUTH: Field = field("auth", concat!("{ ", ways!(), " }"), "How the sender proves who it is: one of these.");
+/// The same with all ways there are.
+const EVERY_AUTH: Field = field(
     "auth",
-    "{ hmac?: { secret: secret, header: string, algorithm?: sha256|sha384|sha512|sha1, prefix?: string, label?: string, separator?: string, \
-     encoding?: hex|hex-any-case|base64|base64url, signed?: string, timestamp-header?: string, timestamp-label?: string, \
-     timestamp-field?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration, key?: text|base64|whsec|hex, \
-     public-url?: string }, \
-     standard-webhooks?: { secret: secret, headers?: string, max-age?: duration }, \
-     ed25519?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, timestamp-header?: string, \
-     timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration }, \
-     ecdsa-p256?: { secret: secret, header: string, prefix?: string, encoding?: hex|base64|base64url, signed?: string, \
-     timestamp-header?: string, timestamp-unit?: seconds|milliseconds|rfc3339, max-age?: duration }, \
-     oidc?: { audience: string, email: string, issuers?: [string], keys-url?: string }, \
-     basic?: secret, bearer?: secret, path?: secret, token?: { header: string, prefix?: string, secret: secret }, \
-     query?: { name: string, secret: secret }, field?: { path: string, secret: secret } }",
-    "How the sender proves who it is: one of these.",
+    concat!("{ ", ways!(), ", ", further_ways!(), ", any?: [{ ", ways!(), ", ", further_ways!(), " }] }"),
+    "How the sender proves who it is: one of these, or `any` of several.",
 );
-const CHALLENGE: &str = "{ method?: GET|POST, unsigned?: bool, if?: { \"*\": string }, unless?: string, token: string, \
-    shown?: { at: string, secret: secret }, mac?: hex|base64, secret?: secret, status?: int, content-type?: string, text?: string, \
-    json?: { \"*\": string }, headers?: { \"*\": string } }?";
+/// An ownership challenge.
+macro_rules! challenge {
+    () => {
+        "{ method?: GET|POST|PUT|OPTIONS, unsigned?: bool, if?: { \"*\": [string]|string }, unless?: string, token?: string, \
+         shown?: { at: string, secret: secret }, mac?: hex|hex-any-case|base64|base64url, algorithm?: sha256|sha384|sha512|sha1, \
+         key?: text|base64|whsec|hex, secret?: secret, status?: int, content-type?: string, text?: string, json?: { \"*\": any }, \
+         headers?: { \"*\": string }, then-get?: string }"
+    };
+}
+
+/// What a sender gets back.
+macro_rules! answer {
+    () => {
+        "{ outcome?: [accepted|duplicate|unverified|malformed|busy|down], if?: { \"*\": [string]|string }, status: int, \
+         content-type?: string, text?: string, json?: any, headers?: { \"*\": string } }"
+    };
+}
 const SECRET: Field = field("secret", "secret", "The webhook's secret.");
 const MAX_AGE: Field = field("max-age", "duration?", "How old a request may be; 5m if not set.");
 const PUBLIC_URL: Field =
     field("public-url", "string?", "The address the provider was told, which it signs; the service's own if not set.");
-const DEADLINE: Field = field("deadline", "duration?", "How long the sender waits for an answer.");
+const DEADLINE: Field =
+    field("deadline", "duration?", "How long the sender waits for an answer; what the provider allows if not set.");
 const GITHUB_DEDUP: Field = field("dedup", "id|both?", "By what a repeated delivery is known; id if not set.");
 const GITHUB_PULL: Field = field(
     "pull",
@@ -84,6 +122,7 @@ pub static KINDS: &[SettingKind] = &[
                  left out.",
             ),
             MAX_AGE,
+            DEADLINE,
             DEDUP,
         ],
     },
@@ -102,10 +141,30 @@ pub static KINDS: &[SettingKind] = &[
         name: "webhook",
         summary: "Any other sender, described by how it signs.",
         fields: &[
-            AUTH,
-            field("event", "string?", "Where the type of event is: {header:x-event} or {body:event.type}."),
-            field("delivery-id", "string?", "Where the id of the delivery is: {header:x-id} or {body:id}."),
-            field("challenge", CHALLENGE, "How the sender asks whether the address is ours."),
+            EVERY_AUTH,
+            field(
+                "methods",
+                "[POST|PUT|GET]?",
+                "Methods that deliveries come by; POST if not set. What comes by GET is all in the query.",
+            ),
+            field("require", "{ \"*\": string }?", "Headers that must be there, and what must be in them."),
+            field("body", "json|form|either|any?", "What the body is; any if not set."),
+            field("payload", "string?", "The field that holds the JSON if the body is a form."),
+            field(
+                "event",
+                "[string]|string?",
+                "Where the type of event is: {header:x-event} or {body:event.type}; of several, the first that is there.",
+            ),
+            field("event-names", "{ \"*\": string }?", "Types that are numbers or codes, and their names."),
+            field(
+                "delivery-id",
+                "[string]|string?",
+                "Where the id of the delivery is: {header:x-id} or {body:id}; of several, the first that is there.",
+            ),
+            field("challenge", concat!(challenge!(), "?"), "How the sender asks whether the address is ours."),
+            field("challenges", concat!("[", challenge!(), "]?"), "The same, if it asks in several ways."),
+            field("answer", concat!(answer!(), "?"), "What the sender gets back; 202 and our id of the delivery if not set."),
+            field("answers", concat!("[", answer!(), "]?"), "The same for several outcomes; the first that fits."),
             DEADLINE,
             DEDUP,
         ],
@@ -168,6 +227,7 @@ pub static KINDS: &[SettingKind] = &[
         fields: &[
             field("audience", "string", "The endpoint's address, or the project's number."),
             field("mode", "url|project-number?", "Which of the two; url if not set."),
+            DEADLINE,
             DEDUP,
         ],
     },
@@ -281,6 +341,7 @@ pub static KINDS: &[SettingKind] = &[
             field("secret", "secret", "The auth token, or the shared key."),
             field("algorithm", "sha1|sha256?", "sha256 for a shared key; sha1 if not set."),
             PUBLIC_URL,
+            DEADLINE,
             DEDUP,
         ],
     },

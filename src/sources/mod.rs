@@ -22,11 +22,13 @@ pub mod events;
 pub mod form;
 pub mod github;
 mod kinds;
+mod outcome;
 pub mod replies;
 pub mod rotation;
 
 pub use catalogue::Around;
 pub use kinds::KINDS;
+pub use outcome::Outcome;
 
 /// Body cap where the settings say nothing: GitHub's own limit.
 pub const BODY_LIMIT: usize = 25 * 1024 * 1024;
@@ -95,7 +97,7 @@ pub struct Entry {
     /// Is there one more segment below the path, which is a secret?
     pub below: bool,
     /// Methods it answers to.
-    pub methods: &'static [&'static str],
+    pub methods: Vec<&'static str>,
     /// Most bytes of a body.
     pub body_limit: usize,
 }
@@ -141,8 +143,9 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// What the provider wants to read when a delivery is stored; `None`: any 2xx will do.
-    fn accepted(&self, _verified: &Verified) -> Option<Answer> {
+    /// What the provider wants to read when a request ended so; `delivery` is what was taken in, if it was. `None`: any answer of that class
+    /// will do.
+    fn told(&self, _outcome: Outcome, _delivery: Option<&Verified>) -> Option<Answer> {
         None
     }
 

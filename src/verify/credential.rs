@@ -5,12 +5,12 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use declic_actions::secret::Secret;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::form_urlencoded;
 
 use super::Refusal;
 use super::hmac::same;
+use super::path::Path;
 use crate::inbound::Inbound;
 use crate::json;
 use crate::sources::form;
@@ -33,7 +33,7 @@ pub enum Place {
     Path,
     /// A field of every item of the body: `value.*.clientState`. The body is read strictly before anything is proved, because the
     /// proof is in it; all of them must be right, and there must be one.
-    Body(String),
+    Body(Path),
 }
 
 /// A place with the secrets of one source, newest first.
@@ -94,10 +94,10 @@ impl Scheme {
             Place::Query(name) => vec![form::only(inbound.query.as_bytes(), name).map_err(|_| missing())?.into_bytes()],
             Place::Path => vec![inbound.path.rsplit('/').next().unwrap_or_default().as_bytes().to_vec()],
             Place::Body(path) => {
-                let body = json::parse(&inbound.body).map_err(|flaw| self.unverified(&flaw.to_string()))?;
-                let mut found = Vec::new();
-                collect(&body, path, &mut found).ok_or_else(missing)?;
-                found
+                let body = form::document(inbound).map_err(|flaw| self.unverified(&flaw))?;
+                let found = path.all(&body).ok_or_else(missing)?;
+                let texts = found.into_iter().map(|value| Some(value.as_str()?.as_bytes().to_vec()));
+                texts.collect::<Option<_>>().ok_or_else(missing)?
             }
         })
     }
@@ -114,7 +114,7 @@ impl Scheme {
             Place::Basic => "authorization (basic)".to_owned(),
             Place::Query(name) => format!("query parameter {name}"),
             Place::Path => "path".to_owned(),
-            Place::Body(path) => format!("body {path}"),
+            Place::Body(_) => "field of the body".to_owned(),
         }
     }
 
@@ -139,7 +139,7 @@ impl Scheme {
             Place::Path => inbound.path = format!("{}/{text}", inbound.path),
             Place::Body(path) => {
                 let mut body = json::parse(&inbound.body).map_err(|flaw| Refusal::malformed(flaw.to_string()))?;
-                put(&mut body, path, text);
+                path.put(&mut body, text);
                 inbound.body = body.to_string().into();
             }
         }
@@ -155,34 +155,4 @@ pub fn equal(secret: &Secret, shown: &[u8]) -> bool {
 fn after<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
-}
-
-/// All values at a path with `*` for every item; `None` if one is missing or no text.
-fn collect(value: &Value, path: &str, found: &mut Vec<Vec<u8>>) -> Option<()> {
-    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
-    if step.is_empty() {
-        found.push(value.as_str()?.as_bytes().to_vec());
-        return Some(());
-    }
-    if step == "*" {
-        return value.as_array()?.iter().try_for_each(|item| collect(item, rest, found));
-    }
-    collect(value.get(step)?, rest, found)
-}
-
-/// Writes a text at a path, into every item.
-fn put(value: &mut Value, path: &str, text: &str) {
-    let (step, rest) = path.split_once('.').unwrap_or((path, ""));
-    match value {
-        Value::Array(items) if step == "*" => items.iter_mut().for_each(|item| put(item, rest, text)),
-        Value::Object(fields) if rest.is_empty() => {
-            fields.insert(step.to_owned(), text.into());
-        }
-        Value::Object(fields) => {
-            if let Some(inner) = fields.get_mut(step) {
-                put(inner, rest, text);
-            }
-        }
-        _ => {}
-    }
 }

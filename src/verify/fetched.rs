@@ -12,7 +12,7 @@ impl Scheme {
     /// What an API handed out; `by` says which: `the delivery log of hook 42 of acme/web`. Only for what we fetched ourselves.
     pub fn fetched(&self, inbound: Inbound, by: &str) -> Verified {
         match self.check(&inbound) {
-            Ok((secret, how)) => Verified { inbound, secret, how: format!("{how}; read from {by}") },
+            Ok((_, secret, how)) => Verified { inbound, secret, how: format!("{how}; read from {by}") },
             Err(_) => Verified { inbound, secret: 0, how: format!("read from {by} with our own credential") },
         }
     }

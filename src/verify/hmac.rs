@@ -4,6 +4,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac::{self, Context, Key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use declic_actions::secret::Secret;
 
 use super::Refusal;
@@ -76,8 +77,8 @@ impl Scheme {
             matched.is_some()
         })?;
         let Some(index) = matched else {
-            let header = &envelope.header;
-            return Err(Refusal::unverified(format!("the signature in {header} is of none of the source's secrets")));
+            let site = &envelope.site;
+            return Err(Refusal::unverified(format!("the signature in {site} is of none of the source's secrets")));
         };
         envelope.check_body_time(inbound)?;
         Ok(index)
@@ -85,18 +86,23 @@ impl Scheme {
 
     /// For people: what was checked and which key matched.
     pub(super) fn describe(&self, secret: usize) -> String {
-        format!("{}, secret {} of {}", self.template.envelope.header, secret + 1, self.keys.len())
+        format!("{}, secret {} of {}", self.template.envelope.site, secret + 1, self.keys.len())
     }
 
-    /// Signs a request as the provider would, with the newest key: the headers to add. For `declic send` and tests.
-    pub fn sign(&self, inbound: &Inbound) -> Result<Vec<(String, String)>, Refusal> {
+    /// The part of a verified request that was signed, if it came wrapped in something that was not.
+    pub(super) fn unwrapped(&self, inbound: &Inbound) -> Option<Bytes> {
+        self.template.envelope.unwrapped(inbound)
+    }
+
+    /// Signs a request as the provider would, with the newest key. For `declic send` and tests.
+    pub fn sign(&self, inbound: &mut Inbound) -> Result<(), Refusal> {
         let key = self.keys.first().ok_or_else(|| Refusal::unverified("there is no key"))?;
         self.template.envelope.write(inbound, &|pieces| Ok(mac(key, pieces)))
     }
 }
 
 /// The keys of the secrets, newest first.
-pub(super) fn keys(algorithm: Algorithm, form: &KeyForm, secrets: &[Secret]) -> Result<Vec<Key>, String> {
+pub(crate) fn keys(algorithm: Algorithm, form: &KeyForm, secrets: &[Secret]) -> Result<Vec<Key>, String> {
     if secrets.is_empty() {
         return Err("has no secret: a source that cannot verify does not start".to_owned());
     }
@@ -110,7 +116,7 @@ pub(super) fn keys(algorithm: Algorithm, form: &KeyForm, secrets: &[Secret]) -> 
 }
 
 /// The MAC over the pieces.
-pub(super) fn mac(key: &Key, pieces: &[impl AsRef<[u8]>]) -> Vec<u8> {
+pub(crate) fn mac(key: &Key, pieces: &[impl AsRef<[u8]>]) -> Vec<u8> {
     let mut context = Context::with_key(key);
     for piece in pieces {
         context.update(piece.as_ref());

@@ -2,6 +2,7 @@
 //!
 //! A handful of schemes covers the providers: most of them are an [`hmac::Template`], which is data.
 
+use bytes::Bytes;
 use declic_actions::secret::Secret;
 
 use crate::inbound::Inbound;
@@ -11,6 +12,7 @@ mod fetched;
 pub mod hmac;
 pub mod items;
 pub mod jwt;
+pub mod path;
 pub mod person;
 pub mod public_key;
 pub mod signature;
@@ -98,14 +100,23 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Checks the raw bytes.
-    pub fn verify(&self, inbound: Inbound) -> Result<Verified, Refusal> {
-        let (secret, how) = self.check(&inbound)?;
+    /// Checks the raw bytes. Where only the JSON in a form or a query is signed, that JSON is the body of what is verified.
+    pub fn verify(&self, mut inbound: Inbound) -> Result<Verified, Refusal> {
+        let (by, secret, how) = self.check(&inbound)?;
+        if let Self::Hmac(scheme) = by
+            && let Some(signed) = scheme.unwrapped(&inbound)
+        {
+            inbound.body = signed;
+            inbound.query.clear();
+            inbound.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-type"));
+            inbound.headers.push(("content-type".to_owned(), Bytes::from_static(b"application/json")));
+        }
         Ok(Verified { inbound, secret, how })
     }
 
-    fn check(&self, inbound: &Inbound) -> Result<(usize, String), Refusal> {
-        Ok(match self {
+    /// The scheme that proves it, which of its secrets, and how that is told.
+    fn check(&self, inbound: &Inbound) -> Result<(&Self, usize, String), Refusal> {
+        let (secret, how) = match self {
             Self::Hmac(scheme) => scheme.verify(inbound).map(|secret| (secret, scheme.describe(secret)))?,
             Self::PublicKey(scheme) => scheme.verify(inbound).map(|key| (key, scheme.describe(key)))?,
             Self::Credential(scheme) => scheme.verify(inbound).map(|secret| (secret, scheme.describe(secret)))?,
@@ -122,7 +133,8 @@ impl Scheme {
                 }
                 return Err(refused);
             }
-        })
+        };
+        Ok((self, secret, how))
     }
 
     /// What must be fetched before this request can be checked.
@@ -147,19 +159,21 @@ impl Scheme {
     /// Changes a request so that it proves itself as the provider's would, with the newest secret. `private` is a key made for tests,
     /// where only the provider has the real one.
     pub fn sign(&self, inbound: &mut Inbound, private: Option<&Secret>) -> Result<(), Refusal> {
-        let headers = match self {
-            Self::Hmac(scheme) => scheme.sign(inbound)?,
-            Self::PublicKey(scheme) => scheme.sign(inbound, private)?,
-            Self::Token(scheme) => vec![("authorization".to_owned(), format!("Bearer {}", scheme.sign(inbound, private)?))],
-            Self::Credential(scheme) => return scheme.sign(inbound),
-            Self::Items(scheme) => return scheme.sign(inbound),
-            Self::Sns(scheme) => return scheme.sign(inbound, private),
+        match self {
+            Self::Hmac(scheme) => scheme.sign(inbound),
+            Self::PublicKey(scheme) => scheme.sign(inbound, private),
+            Self::Token(scheme) => {
+                let token = scheme.sign(inbound, private)?;
+                inbound.headers.push(("authorization".to_owned(), format!("Bearer {token}").into()));
+                Ok(())
+            }
+            Self::Credential(scheme) => scheme.sign(inbound),
+            Self::Items(scheme) => scheme.sign(inbound),
+            Self::Sns(scheme) => scheme.sign(inbound, private),
             Self::Any(schemes) => match schemes.first() {
-                Some(first) => return first.sign(inbound, private),
-                None => return Err(Refusal::unverified("there is no way to verify")),
+                Some(first) => first.sign(inbound, private),
+                None => Err(Refusal::unverified("there is no way to verify")),
             },
-        };
-        inbound.headers.extend(headers.into_iter().map(|(name, value)| (name, value.into())));
-        Ok(())
+        }
     }
 }

@@ -62,20 +62,20 @@ impl Scheme {
                 .position(|key| presented.signatures.iter().any(|signature| self.algorithm.verifies(key, &message, signature)));
             matched.is_some()
         })?;
-        let header = &self.envelope.header;
-        let index = matched.ok_or_else(|| Refusal::unverified(format!("the signature in {header} is of none of the keys")))?;
+        let site = &self.envelope.site;
+        let index = matched.ok_or_else(|| Refusal::unverified(format!("the signature in {site} is of none of the keys")))?;
         self.envelope.check_body_time(inbound)?;
         Ok(index)
     }
 
     /// For people: what was checked and which key matched.
     pub(super) fn describe(&self, key: usize) -> String {
-        format!("{}, key {} of {}", self.envelope.header, key + 1, self.keys.len())
+        format!("{}, key {} of {}", self.envelope.site, key + 1, self.keys.len())
     }
 
-    /// The headers with which the provider would prove this request, with a private key that is made for tests: the provider's own
+    /// Proves this request as the provider would, with a private key that is made for tests: the provider's own
     /// never leaves it. Ed25519: the seed in hexadecimal, or `whsk_` and base64. ECDSA: PKCS#8 in base64.
-    pub fn sign(&self, inbound: &Inbound, private: Option<&Secret>) -> Result<Vec<(String, String)>, Refusal> {
+    pub fn sign(&self, inbound: &mut Inbound, private: Option<&Secret>) -> Result<(), Refusal> {
         let Some(private) = private else {
             let why = "only the provider has the private key; give one made for tests with --key FILE, and its public half to the source";
             return Err(Refusal::unverified(why));
@@ -104,9 +104,14 @@ impl Algorithm {
             }
             Self::EcdsaP256 => {
                 let lines = text.lines().filter(|line| !line.starts_with("-----"));
-                let bytes = STANDARD.decode(lines.collect::<String>()).unwrap_or_default();
-                let point = bytes.strip_prefix(P256_INFO.as_slice()).filter(|point| point.len() == 65);
-                point.map(<[u8]>::to_vec).ok_or_else(|| "has a key that is not a P-256 public key: SPKI in base64".to_owned())
+                let bytes = hex::decode(text).or_else(|_| STANDARD.decode(lines.collect::<String>())).unwrap_or_default();
+                // The bare point begins with how it is written: with both coordinates.
+                let point = bytes.strip_prefix(P256_INFO.as_slice()).unwrap_or(&bytes);
+                let whole = point.len() == 65 && point.first() == Some(&4);
+                whole.then(|| point.to_vec()).ok_or_else(|| {
+                    "has a key that is not a P-256 public key: SPKI or the uncompressed point, in base64, PEM or hexadecimal"
+                        .to_owned()
+                })
             }
         }
     }

@@ -1,5 +1,9 @@
 //! Signed times: how old a request may be.
 
+use serde_json::Value;
+
+use super::Refusal;
+use super::path::Path;
 use crate::clock::Timestamp;
 
 /// Where the time stands.
@@ -9,8 +13,10 @@ pub enum Place {
     Header(String),
     /// An item of the signature header with this label: `t=`.
     Label(String),
-    /// A number at the top of the JSON body: signed with it, read after it verified.
-    Body(String),
+    /// A parameter of the query.
+    Query(String),
+    /// A value in the JSON body, or a field of the form: signed with it, read after it verified.
+    Body(Path),
 }
 
 /// What it counts since 1970.
@@ -63,6 +69,19 @@ impl Rule {
         }
     }
 
+    /// Checks a time that stands in JSON: a number, or a text.
+    pub fn check_value(&self, value: Option<&Value>, now: Timestamp) -> Result<(), Refusal> {
+        let checked = match value {
+            Some(Value::String(text)) => self.check(text, now),
+            Some(value) if self.unit != Unit::Date => match value.as_i64() {
+                Some(number) => self.check_number(number, now),
+                None => Err("is not a time"),
+            },
+            _ => Err("is missing where it must be"),
+        };
+        checked.map_err(untimely)
+    }
+
     /// The time as it is written in a request made now.
     pub fn write(&self, now: Timestamp) -> String {
         match self.unit {
@@ -71,6 +90,11 @@ impl Rule {
             Unit::Date => now.rfc3339(),
         }
     }
+}
+
+/// Why a request is refused for its time.
+pub(super) fn untimely(what: &str) -> Refusal {
+    Refusal::unverified(format!("the time of the request {what}: check both clocks"))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod cel;
 mod checking;
 mod commands;
 mod console;
+mod contract;
 mod crash;
 mod demo;
 mod deploying;

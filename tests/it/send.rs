@@ -3,10 +3,12 @@
 use std::fs;
 use std::process::Output;
 
+use declic::journal::Journal;
 use declic::receive::Limits;
+use serde_json::json;
 
 use crate::support::binary::command;
-use crate::support::service::{SECRET, Service, github, push};
+use crate::support::service::{SECRET, Service, github, push, source};
 
 const SETTINGS: &str = "version: 1
 listen: 127.0.0.1:9
@@ -89,4 +91,42 @@ async fn a_secret_that_only_the_service_can_have_is_said_to_be_why_nothing_is_se
     assert_eq!(output.status.code(), Some(2));
     let said = said(&output);
     assert!(said.contains("the secret `hook`, and that is in Secret Manager") && said.contains("--config"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_packed_as_the_provider_packs_it() {
+    let twilio = json!({ "secret": "hook", "public-url": "https://declic.example.dev/hooks/twilio" });
+    let secret = || json!({ "secret": "hook" });
+    let kinds = [("twilio", twilio.clone()), ("gitea", secret()), ("slack", json!({ "signing-secret": "hook" }))];
+    let mut sources: Vec<_> = kinds.into_iter().map(|(kind, fields)| source(kind, kind, fields, &[SECRET])).collect();
+    sources.push(github());
+    let service = Service::start(sources, Limits::default()).await;
+    let folder = folder();
+    let settings = format!(
+        "{SETTINGS}public-url: https://declic.example.dev\n",
+    )
+    .replace("sources:\n", "sources:\n  twilio: { type: twilio, secret: hook }\n  gitea: { type: gitea, secret: hook }\n  slack: { type: slack, signing-secret: hook }\n");
+    fs::write(folder.path().join("declic.yaml"), settings).unwrap();
+    fs::write(folder.path().join("seen.json"), r#"{"a":"\u00e4 & b"}"#).unwrap();
+    fs::write(folder.path().join("action.json"), r#"{"type":"block_actions","trigger_id":"1","user":{"id":"U1"},"actions":[]}"#)
+        .unwrap();
+    let to = format!("http://{}", service.address);
+    let form = "application/x-www-form-urlencoded";
+    let sent: [(&str, &str, &str, &str); 4] = [
+        ("twilio", "seen.json", "application/json", ""),
+        ("gitea", "push.json", form, "push"),
+        ("github", "push.json", form, "push"),
+        ("slack", "action.json", form, ""),
+    ];
+    for (name, file, content_type, event) in sent {
+        let arguments =
+            ["send", name, "--payload", file, "--content-type", content_type, "--event", event, "--id", "x-1", "--to", &to];
+        let output = send(&folder, &arguments).await;
+        assert!(output.status.success(), "{name}: {}", said(&output));
+    }
+    let stored = service.stored().await;
+    assert_eq!(stored.len(), 4);
+    let gitea = stored.iter().find(|record| record.source == "gitea").expect("it was taken in");
+    let body = service.journal.delivery(&gitea.id).await.unwrap().expect("it is there").content.body;
+    assert_eq!(body, push("main"), "what was signed goes on without the form around it");
 }

@@ -38,7 +38,7 @@ fn p256() -> (String, Secret) {
 }
 
 /// The key that only the provider has.
-fn private(kind: &str) -> Option<&'static Secret> {
+pub fn private(kind: &str) -> Option<&'static Secret> {
     match kind {
         "discord" => Some(&ED25519.1),
         "sendgrid" => Some(&P256.1),
@@ -47,7 +47,7 @@ fn private(kind: &str) -> Option<&'static Secret> {
 }
 
 /// Type, its settings, its secret, and a body of its kind.
-fn signing() -> Vec<(&'static str, Value, &'static str, String)> {
+pub fn signing() -> Vec<(&'static str, Value, &'static str, String)> {
     let secret = || json!({ "secret": "hook" });
     let url = || json!({ "secret": "hook", "public-url": "https://declic.example.dev/hooks/x" });
     let linear = format!(r#"{{"type":"Issue","webhookTimestamp":{NOW}}}"#);
@@ -135,17 +135,29 @@ fn a_key_of_standard_webhooks_that_is_too_short_or_too_long_is_refused() {
 }
 
 fn source_with_another_secret(kind: &str) -> std::sync::Arc<dyn Source> {
-    let (other_ed25519, other_p256) = (ed25519(8).0, p256().0);
     let (_, fields, _, _) = signing().into_iter().find(|(known, ..)| *known == kind).expect("it is in the list");
-    let secret = match kind {
-        "adyen" => "00112233",
-        "discord" => &other_ed25519,
-        "sendgrid" => &other_p256,
-        "standard-webhooks" | "svix" | "gitlab" => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-        "ms-teams" => "AAAA",
-        _ => "another",
-    };
-    source(kind, kind, fields, &[secret])
+    source(kind, kind, fields, &[&another_secret(kind)])
+}
+
+/// A private key of the same form as the provider's, whose public half no source has.
+pub fn another_private(kind: &str) -> Option<Secret> {
+    match kind {
+        "discord" => Some(ed25519(8).1),
+        "sendgrid" => Some(p256().1),
+        _ => None,
+    }
+}
+
+/// A secret of the same form as that of this type, which nothing is signed with.
+pub fn another_secret(kind: &str) -> String {
+    match kind {
+        "adyen" => "00112233".to_owned(),
+        "discord" => ed25519(8).0,
+        "sendgrid" => p256().0,
+        "standard-webhooks" | "svix" | "gitlab" => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned(),
+        "ms-teams" => "AAAA".to_owned(),
+        _ => "another".to_owned(),
+    }
 }
 
 proptest! {

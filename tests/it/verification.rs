@@ -9,7 +9,7 @@ use declic::verify::Refusal;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::described;
+use crate::support::described::{self, Unstarted};
 use crate::support::service::{SECRET, github, github_headers, push, source};
 use crate::support::vectors::{folder, inbound, provider_files, strings, text, vectors};
 
@@ -18,7 +18,8 @@ enum Verdict {
     Refused(Refusal),
     Verified,
     Delivery(Identity),
-    Answered(Answer),
+    /// With what is read from it, if it was proved.
+    Answered(Answer, Option<Identity>),
 }
 
 fn judge(source: &dyn Source, case: &Value) -> Verdict {
@@ -32,8 +33,11 @@ fn judge(source: &dyn Source, case: &Value) -> Verdict {
     if text(case, "kind") != "handshake" && !words {
         return source.authenticate(inbound).map_or_else(Verdict::Refused, |_| Verdict::Verified);
     }
-    match sources::take(source, inbound) {
-        Ok(Taken::Challenge(answer, _)) => Verdict::Answered(answer),
+    match sources::take(source, inbound.clone()) {
+        Ok(Taken::Challenge(answer, _)) => {
+            let identity = source.authenticate(inbound).ok().and_then(|verified| source.identify(&verified).ok());
+            Verdict::Answered(answer, identity)
+        }
         Ok(Taken::Delivery(_, identity)) => Verdict::Delivery(identity),
         Err(refusal) => Verdict::Refused(refusal),
     }
@@ -50,20 +54,30 @@ fn fault(case: &Value, verdict: &Verdict) -> Option<String> {
             status.filter(|status| *status != u64::from(refusal.status)).map(|_| format!("was refused with {}", refusal.status))
         }
         Verdict::Verified | Verdict::Delivery(_) if !accept => Some("was accepted".to_owned()),
-        Verdict::Answered(answer) if !accept => {
+        Verdict::Answered(answer, _) if !accept => {
             let absent = strings(&case["respond"]["absent_headers"]);
             let shown = answer.headers.iter().any(|(name, _)| absent.iter().any(|absent| absent.eq_ignore_ascii_case(name)));
             (absent.is_empty() || shown).then(|| "was answered".to_owned())
         }
         Verdict::Delivery(_) | Verdict::Verified if handshake => Some("was not answered as a challenge".to_owned()),
         Verdict::Verified => None,
-        Verdict::Delivery(found) => {
-            let read = [("event_type", &found.event_type), ("delivery_id", &found.delivery_id)];
-            let wrong = read.into_iter().find(|(key, found)| case[*key].as_str().is_some_and(|wanted| wanted != *found));
-            wrong.map(|(key, found)| format!("read {found:?} as {key}"))
+        Verdict::Delivery(found) => misread(case, found),
+        Verdict::Answered(answer, found) => {
+            misanswered(&case["respond"], answer).or_else(|| found.as_ref().and_then(|found| misread(case, found)))
         }
-        Verdict::Answered(answer) => misanswered(&case["respond"], answer),
     }
+}
+
+/// What is read otherwise than the vector says, where it says anything.
+fn misread(case: &Value, found: &Identity) -> Option<String> {
+    let read = [("event_type", &found.event_type), ("delivery_id", &found.delivery_id)];
+    let told = |key: &str| match &case[key] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let wrong = read.into_iter().find(|(key, found)| told(key).is_some_and(|wanted| wanted != **found));
+    wrong.map(|(key, found)| format!("read {found:?} as {key}"))
 }
 
 /// What is wrong with an answer. JSON is compared as JSON; `nosniff` is what the front door says with everything.
@@ -91,29 +105,52 @@ fn misanswered(wanted: &Value, answer: &Answer) -> Option<String> {
     (wanted["then_get"].as_str() != answer.then_get.as_deref()).then(|| format!("would get {:?}", answer.then_get))
 }
 
-/// A reason why a vector cannot be judged, or what is wrong.
+/// Why a vector cannot be judged, or what is wrong.
 pub fn judged(folder: &Path, case: &Value) -> Option<String> {
+    if let Some(why) = unread(case) {
+        return Some(why);
+    }
     let verdict = match described::source(folder, case) {
         Ok(source) => judge(source.as_ref(), case),
-        // A source that does not start takes nothing in: right for a weak key, wrong for everything else.
-        Err(why) => Verdict::Refused(Refusal { status: 401, public: "", private: format!("it does not start: {why}") }),
+        Err(Unstarted::Undescribed(why)) => return Some(format!("has no source that could be started: {why}")),
+        // Whoever has such a secret takes nothing in: right for a weak key, wrong for everything else.
+        Err(Unstarted::Unfit(why)) => {
+            Verdict::Refused(Refusal { status: 401, public: "", private: format!("it does not start: {why}") })
+        }
     };
     let fault = fault(case, &verdict);
     let word = match &verdict {
         Verdict::Refused(refusal) => format!("{} {}", refusal.status, refusal.private),
-        Verdict::Answered(answer) => format!("answered with {}", answer.status),
+        Verdict::Answered(answer, _) => format!("answered with {}", answer.status),
         Verdict::Verified | Verdict::Delivery(_) => "accepted".to_owned(),
     };
     println!("{}: {word}", text(case, "id"));
     fault
 }
 
+/// What makes a vector unreadable: a verdict on it would say nothing.
+fn unread(case: &Value) -> Option<String> {
+    let known = |key: &str, words: &[&str]| words.contains(&text(case, key));
+    let words = [("expect", ["accept", "reject"].as_slice()), ("kind", &["verify", "handshake", "replay"])];
+    let wrong = words.iter().find(|(key, words)| !known(key, words));
+    if let Some((key, words)) = wrong {
+        return Some(format!("cannot be judged: `{key}` is {}, not one of {}", case[*key], words.join(", ")));
+    }
+    let missing = ["provider", "method", "path"].into_iter().find(|key| text(case, key).is_empty());
+    let missing = missing.or_else(|| (!case["now"].is_number()).then_some("now"));
+    missing.map(|key| format!("cannot be judged: it has no `{key}`"))
+}
+
 #[test]
 fn the_vectors_of_every_provider_get_their_verdict() {
     let mut wrong = Vec::new();
     for file in provider_files() {
-        let cases = vectors(&file);
-        for case in cases.as_ref().and_then(Value::as_array).into_iter().flatten() {
+        let cases = vectors(&file).unwrap_or_default();
+        let Some(cases) = cases.as_array() else {
+            wrong.push(format!("{file} is no list of vectors"));
+            continue;
+        };
+        for case in cases {
             if let Some(fault) = judged(&folder(), case) {
                 let described = format!("{} {} {}", text(case, "level"), text(case, "description"), text(case, "reason"));
                 wrong.push(format!("{} ({described}) {fault}", text(case, "id")));

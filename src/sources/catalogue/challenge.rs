@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_lc_rs::hmac::Key;
 use declic_actions::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::auth::{Building, Many};
-use super::extract::{Pattern, Token, View, shows};
+use super::auth::Many;
+use super::building::{Building, algorithm, encoding, key_form};
+use super::extract::{Conditions, Pattern, Token, View, shows};
 use crate::sources::Answer;
-use crate::verify::{Refusal, sns};
+use crate::verify::signature::Encoding;
+use crate::verify::{Refusal, hmac, sns};
 
 /// Characters of a token that is only repeated.
 const LONGEST_ECHO: usize = 2048;
@@ -40,6 +40,10 @@ pub struct Form {
     shown: Option<Shown>,
     /// A MAC over the token: how it is written.
     mac: Option<String>,
+    /// The hash function of the MAC.
+    algorithm: Option<String>,
+    /// How the secret becomes the key of the MAC.
+    key: Option<String>,
     /// The secret of the MAC.
     secret: Option<String>,
     status: Option<u16>,
@@ -72,11 +76,11 @@ pub struct Challenge {
     pub method: String,
     /// Is it answered before anything is proved?
     pub unsigned: bool,
-    conditions: Vec<(Pattern, Vec<String>)>,
+    conditions: Conditions,
     unless: Option<Pattern>,
     token: Option<Pattern>,
     shown: Option<(Pattern, Vec<Secret>)>,
-    mac: Option<(bool, Key)>,
+    mac: Option<(Encoding, Key)>,
     status: u16,
     content_type: String,
     text: Option<Pattern>,
@@ -91,31 +95,36 @@ enum Fixed {
     Pattern(Pattern),
 }
 
+impl Form {
+    /// How the MAC is written, and its key.
+    fn mac(&self, building: &Building<'_>) -> Result<Option<(Encoding, Key)>, String> {
+        let Some(written) = self.mac.as_deref() else { return Ok(None) };
+        let secret = self.secret.as_deref().ok_or("has a challenge with a mac and no secret for it")?;
+        let values = building.values(secret)?.get(..1).unwrap_or_default();
+        let keys = hmac::keys(algorithm(self.algorithm.as_deref())?, &key_form(self.key.as_deref())?, values)?;
+        Ok(Some((encoding(Some(written))?, keys.into_iter().next().ok_or("has no secret for its challenge")?)))
+    }
+}
+
 impl Challenge {
     /// From what is written.
     pub fn new(form: Form, building: &Building<'_>) -> Result<Self, String> {
-        let place = |text: &str| Pattern::read(&format!("{{{text}}}"));
-        let mac = match (form.mac.as_deref(), &form.secret) {
-            (None, _) => None,
-            (Some(word @ ("hex" | "base64")), Some(secret)) => {
-                let secret = building.values(secret)?.first().ok_or("has no secret for its challenge")?;
-                Some((word == "hex", Key::new(HMAC_SHA256, secret.expose())))
-            }
-            (Some(_), _) => return Err("has a challenge whose mac is neither hex nor base64, or has no secret".to_owned()),
-        };
+        let mac = form.mac(building)?;
+        if form.unsigned && form.then_get.is_some() {
+            return Err("has a challenge that nobody signs, and would get an address for it".to_owned());
+        }
         let json = form.json.map(|fields| fields.into_iter().map(|(name, value)| Ok((name, fixed(value)?))));
         let json: Option<Vec<_>> = json.map(Iterator::collect::<Result<_, String>>).transpose()?;
-        let conditions = form.conditions.into_iter().map(|(at, values)| Ok((place(&at)?, values.list())));
         let content_type =
             form.content_type.unwrap_or_else(|| (if json.is_some() { "application/json" } else { "text/plain" }).to_owned());
         Ok(Self {
             method: form.method,
             unsigned: form.unsigned,
-            conditions: conditions.collect::<Result<_, String>>()?,
-            unless: form.unless.as_deref().map(|path| place(&format!("has:{path}"))).transpose()?,
-            token: form.token.as_deref().map(place).transpose()?,
+            conditions: Conditions::read(form.conditions)?,
+            unless: form.unless.as_deref().map(|path| Pattern::place(&format!("has:{path}"))).transpose()?,
+            token: form.token.as_deref().map(Pattern::place).transpose()?,
             shown: match form.shown {
-                Some(Shown { at, secret }) => Some((place(&at)?, building.values(&secret)?.to_vec())),
+                Some(Shown { at, secret }) => Some((Pattern::place(&at)?, building.values(&secret)?.to_vec())),
                 None => None,
             },
             mac,
@@ -128,7 +137,7 @@ impl Challenge {
                 .into_iter()
                 .map(|(name, value)| Ok((name, Pattern::read(&value)?)))
                 .collect::<Result<_, String>>()?,
-            then_get: form.then_get.as_deref().map(place).transpose()?,
+            then_get: form.then_get.as_deref().map(Pattern::place).transpose()?,
             reveal: form.reveal,
         })
     }
@@ -138,24 +147,21 @@ impl Challenge {
         self.unsigned && self.mac.is_some()
     }
 
-    /// Is this request the challenge, and what is the answer? `None`: it is something else.
-    pub fn answer(&self, view: &View<'_>) -> Option<Result<Answer, Refusal>> {
+    /// Is this request the challenge, and what is the answer? `None`: it is something else. `delivers`: its method may bring a delivery too.
+    pub fn answer(&self, view: &View<'_>, delivers: bool) -> Option<Result<Answer, Refusal>> {
         if view.inbound.method != self.method {
             return None;
         }
         let nothing = Token::default();
-        let holds = |(at, wanted): &(Pattern, Vec<String>)| at.render(view, nothing).is_some_and(|found| wanted.contains(&found));
-        let is_it = self.conditions.iter().all(holds);
-        if !is_it || self.unless.as_ref().is_some_and(|unless| unless.render(view, nothing).is_some()) {
+        if !self.conditions.hold(view) || self.unless.as_ref().is_some_and(|unless| unless.render(view, nothing).is_some()) {
             // A method that nothing else has: there is nothing to fall through to.
-            return (self.unsigned && self.method != "POST")
-                .then(|| Err(forbidden("the request is not the challenge it should be")));
+            return (self.unsigned && !delivers).then(|| Err(forbidden("the request is not the challenge it should be")));
         }
         let token = match &self.token {
             None => String::new(),
             Some(token) => match token.render(view, nothing) {
                 Some(token) => token,
-                None if self.method == "POST" => return None,
+                None if delivers => return None,
                 None => return Some(Err(Refusal::malformed("the challenge has no token, or two"))),
             },
         };
@@ -179,8 +185,7 @@ impl Challenge {
                     "the challenge's token has characters that no token has: it may be a forged delivery",
                 ));
             }
-            Some((true, key)) => hex::encode(sign(key, token.as_bytes())),
-            Some((false, key)) => STANDARD.encode(sign(key, token.as_bytes())),
+            Some((encoding, key)) => encoding.encode(&hmac::mac(key, &[token])),
         };
         let given = Token { text: token, mac: &mac };
         let broken = || Refusal::malformed("the challenge lacks a part of its answer");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::auth::{Auth, Many};
-use super::challenge;
+use super::{challenge, reply};
 use crate::rules::yaml::{self, Limits};
 
 /// What is known of a provider.
@@ -16,6 +16,9 @@ pub struct Definition {
     /// How a request proves where it comes from: any of these. None at all takes nothing in.
     #[serde(default)]
     pub auth: Many<Auth>,
+    /// Methods that deliveries come by; POST if nothing is said.
+    #[serde(default)]
+    pub methods: Many<Method>,
     /// Headers that must be there, and what must be in them.
     #[serde(default)]
     pub require: BTreeMap<String, String>,
@@ -38,9 +41,32 @@ pub struct Definition {
     /// Ownership challenges.
     #[serde(default)]
     pub challenge: Many<challenge::Form>,
-    /// What a delivery is answered with; the first that fits.
+    /// What senders get back; the first that fits.
     #[serde(default)]
-    pub answer: Many<AnswerForm>,
+    pub answer: Many<reply::Form>,
+}
+
+/// A method that deliveries come by. What comes by GET is all in the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    /// With a body.
+    Post,
+    /// With a body.
+    Put,
+    /// Without one.
+    Get,
+}
+
+impl Method {
+    /// As in a request.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Get => "GET",
+        }
+    }
 }
 
 /// What a body is.
@@ -70,21 +96,6 @@ pub enum Dedup {
     Both,
     /// Nothing: the provider repeats the same bytes and means it.
     None,
-}
-
-/// What a delivery is answered with.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct AnswerForm {
-    /// Only if there is something at this path of the body.
-    pub when: Option<String>,
-    /// HTTP status.
-    pub status: u16,
-    /// Media type of the text.
-    pub content_type: Option<String>,
-    /// The body.
-    #[serde(default)]
-    pub text: String,
 }
 
 impl Definition {
@@ -140,11 +151,21 @@ fn filled(value: Value, fields: &Map<String, Value>) -> Option<Value> {
             },
             None => Some(Value::String(text)),
         },
-        Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(|item| filled(item, fields)).collect())),
+        Value::Array(items) => Some(Value::Array(items.into_iter().flat_map(|item| spliced(item, fields)).collect())),
         Value::Object(entries) => {
             let entries = entries.into_iter().filter_map(|(name, value)| Some((name, filled(value, fields)?)));
             Some(Value::Object(entries.collect()))
         }
         other => Some(other),
+    }
+}
+
+/// What an item of a list becomes: a setting that is a list is a part of the list it stands in.
+fn spliced(item: Value, fields: &Map<String, Value>) -> Vec<Value> {
+    let is_setting = item.as_str().is_some_and(|text| text.starts_with('$'));
+    match filled(item, fields) {
+        Some(Value::Array(items)) if is_setting => items,
+        Some(one) => vec![one],
+        None => Vec::new(),
     }
 }

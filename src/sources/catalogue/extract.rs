@@ -1,10 +1,14 @@
 //! Where the words of a request stand: `{header:x-event}`, `{body:event.type}`. A provider's file and an operator's settings say it alike.
 
+use std::collections::BTreeMap;
+
 use declic_actions::secret::Secret;
 use serde_json::Value;
 
+use super::auth::Many;
 use crate::inbound::Inbound;
 use crate::sources::form;
+use crate::verify::path::Path;
 
 /// A request with its body read, as far as it is JSON or a form.
 pub struct View<'i> {
@@ -21,12 +25,12 @@ enum Place {
     Header(String),
     /// A parameter of the query, there once.
     Query(String),
-    /// A value in the body, by keys and indexes with dots; with `LIST.*.PATH` those in all items of a list.
-    Body(String),
+    /// A value in the body; with `LIST.*.PATH` those in all items of a list.
+    Body(Path),
     /// The first key at the top of the body that is none of these.
     KeyBesides(Vec<String>),
     /// Nothing, if there is something at this path of the body; else the pattern does not fit.
-    Has(String),
+    Has(Path),
     /// What the challenge is about.
     Token,
     /// The MAC over that.
@@ -42,6 +46,23 @@ enum Piece {
 /// Text with places in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern(Vec<Piece>);
+
+/// Places, and what must stand there.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions(Vec<(Pattern, Vec<String>)>);
+
+impl Conditions {
+    /// From what is written: `body:type`, and the texts that may stand there; for `has:PATH` the empty one.
+    pub fn read(written: BTreeMap<String, Many<String>>) -> Result<Self, String> {
+        let read = written.into_iter().map(|(at, texts)| Ok((Pattern::place(&at)?, texts.list())));
+        read.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Do they all hold?
+    pub fn hold(&self, view: &View<'_>) -> bool {
+        self.0.iter().all(|(at, texts)| at.render(view, Token::default()).is_some_and(|found| texts.contains(&found)))
+    }
+}
 
 /// What a challenge adds to a request.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +92,11 @@ impl Pattern {
         Ok(Self(pieces))
     }
 
+    /// One place, as it stands between the braces.
+    pub fn place(text: &str) -> Result<Self, String> {
+        Self::read(&format!("{{{text}}}"))
+    }
+
     /// The text, if everything in it is there.
     pub fn render(&self, view: &View<'_>, token: Token<'_>) -> Option<String> {
         let mut text = String::new();
@@ -95,8 +121,8 @@ fn place(name: &str) -> Result<Place, String> {
     Ok(match name.split_once(':').unwrap_or((name, "")) {
         ("header", name) if !name.is_empty() => Place::Header(name.to_ascii_lowercase()),
         ("query", name) if !name.is_empty() => Place::Query(name.to_owned()),
-        ("body", path) if !path.is_empty() => Place::Body(path.to_owned()),
-        ("has", path) if !path.is_empty() => Place::Has(path.to_owned()),
+        ("body", path) if !path.is_empty() => Place::Body(Path::read(path)?),
+        ("has", path) if !path.is_empty() => Place::Has(Path::read(path)?),
         ("key-besides", names) => Place::KeyBesides(names.split(',').map(|name| name.trim().to_owned()).collect()),
         ("token", "") => Place::Token,
         ("mac", "") => Place::Mac,
@@ -112,31 +138,17 @@ impl Place {
         let found = match self {
             Self::Header(name) => view.inbound.header(name)?.to_owned(),
             Self::Query(name) => form::only(view.inbound.query.as_bytes(), name).ok()?,
-            Self::Body(path) => match path.split_once(".*.") {
-                Some((list, inner)) => all(at(&view.document, list)?, inner)?,
-                None => text(at(&view.document, path)?)?,
-            },
-            Self::Has(path) => return at(&view.document, path).filter(|value| !value.is_null()).map(|_| String::new()),
+            Self::Body(path) => {
+                let texts: Option<Vec<String>> = path.all(&view.document)?.into_iter().map(text).collect();
+                texts?.join(" ")
+            }
+            Self::Has(path) => return path.one(&view.document).filter(|value| !value.is_null()).map(|_| String::new()),
             Self::KeyBesides(names) => view.document.as_object()?.keys().find(|key| !names.contains(key))?.clone(),
             Self::Token => token.text.to_owned(),
             Self::Mac => token.mac.to_owned(),
         };
         (!found.is_empty()).then_some(found)
     }
-}
-
-/// The value at a path of keys and indexes.
-pub fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
-    path.split('.').try_fold(value, |value, step| match value {
-        Value::Array(items) => items.get(step.parse::<usize>().ok()?),
-        other => other.get(step),
-    })
-}
-
-/// The texts at a path in each item of a list, in order: of a batch, not the first alone.
-fn all(list: &Value, path: &str) -> Option<String> {
-    let texts: Option<Vec<String>> = list.as_array()?.iter().map(|item| text(at(item, path)?)).collect();
-    texts.map(|texts| texts.join(" "))
 }
 
 fn text(value: &Value) -> Option<String> {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::events::{self, Decode};
 use super::replies::Conversation;
-use super::{Answer, BODY_LIMIT, Entry, Identity, Source, form, media_type};
+use super::{Answer, BODY_LIMIT, Entry, Identity, Outcome, Source, form, media_type};
 use crate::event::Event;
 use crate::inbound::Inbound;
 use crate::journal::record::{Delivery, NewDelivery};
@@ -20,15 +20,19 @@ use crate::verify::trust::{Trust, Want};
 use crate::verify::{Refusal, Scheme, Verified};
 
 pub mod auth;
+mod building;
 pub mod challenge;
 pub mod definition;
 pub mod extract;
 mod providers;
+pub mod reply;
 
-use auth::Building;
+use auth::Auth;
+use building::Building;
 use challenge::Challenge;
-use definition::{AnswerForm, Body, Dedup, Definition};
+use definition::{Body, Dedup, Definition, Method};
 use extract::{Pattern, Token, View};
+use reply::Reply;
 
 pub use providers::PROVIDERS;
 
@@ -58,6 +62,8 @@ impl Default for Around {
 /// A source of any provider in the catalogue.
 pub struct CatalogueSource {
     entry: Entry,
+    /// Methods that bring deliveries; others are for challenges.
+    methods: Vec<Method>,
     scheme: Scheme,
     require: Vec<(String, String)>,
     body: Body,
@@ -67,7 +73,7 @@ pub struct CatalogueSource {
     delivery_id: Vec<Pattern>,
     dedup: Dedup,
     challenges: Vec<Challenge>,
-    answers: Vec<(Option<Pattern>, AnswerForm)>,
+    replies: Vec<Reply>,
     /// Names of headers and parameters that hold credentials.
     hidden: Vec<String>,
     conversation: Option<Conversation>,
@@ -103,26 +109,33 @@ impl CatalogueSource {
         let file = PROVIDERS.iter().find(|(name, _)| *name == kind);
         let (_, file) = file.ok_or_else(|| format!("there is no source type {kind}"))?;
         let definition = Definition::read(kind, file, &settings.fields)?;
-        let building = Building { secrets, around, path: &settings.path };
-        let scheme = building.scheme(definition.auth.list())?;
+        let methods = definition.methods.list();
+        let methods = if methods.is_empty() { vec![Method::Post] } else { methods };
+        let building = Building { secrets, around, path: &settings.path, methods: &methods };
+        let ways = definition.auth.list();
         let challenges = definition.challenge.list().into_iter().map(|form| Challenge::new(form, &building));
         let challenges: Vec<Challenge> = challenges.collect::<Result<_, _>>()?;
-        // A token that anybody has signed must not be a body that is taken in: an object or a list cannot be made of a token's characters.
         let signs_for_anybody = challenges.iter().any(Challenge::signs_for_anybody);
+        if signs_for_anybody && (methods.contains(&Method::Get) || ways.iter().any(Auth::signs_fields)) {
+            return Err(
+                "has a challenge that signs a token for whoever asks, and takes in deliveries that are no more than such a token"
+                    .to_owned(),
+            );
+        }
+        let scheme = building.scheme(ways)?;
+        // A token that anybody has signed must not be a body that is taken in: an object or a list cannot be made of a token's characters.
         let body = if signs_for_anybody && definition.body == Body::Any { Body::Json } else { definition.body };
-        let answers = definition.answer.list().into_iter().map(|answer| {
-            let when = answer.when.as_ref().map(|path| Pattern::read(&format!("{{has:{path}}}"))).transpose()?;
-            Ok((when, answer))
-        });
+        let replies = definition.answer.list().into_iter().map(Reply::new);
         let chosen = settings.fields.get("dedup").and_then(|word| serde_json::from_value(word.clone()).ok());
         Ok(Self {
             entry: Entry {
                 name: settings.name.clone(),
                 path: settings.path.clone(),
                 below: scheme.in_path(),
-                methods: methods(&challenges),
+                methods: answered(&methods, &challenges),
                 body_limit: BODY_LIMIT,
             },
+            methods,
             scheme,
             require: definition.require.into_iter().collect(),
             body,
@@ -132,7 +145,7 @@ impl CatalogueSource {
             delivery_id: patterns(definition.delivery_id.list())?,
             dedup: chosen.or(definition.dedup).unwrap_or(Dedup::Id),
             challenges,
-            answers: answers.collect::<Result<_, String>>()?,
+            replies: replies.collect::<Result<_, String>>()?,
             hidden: hidden(&settings.fields),
             conversation: Conversation::of(settings),
             responds: settings.kind == "slack",
@@ -140,8 +153,11 @@ impl CatalogueSource {
         })
     }
 
-    /// The body, read strictly. What cannot be read is `null` where anything may come.
+    /// What was sent, read strictly: the body, or the query of what has none. What cannot be read is `null` where anything may come.
     fn document(&self, inbound: &Inbound) -> Result<Value, Refusal> {
+        if inbound.method == "GET" && inbound.body.is_empty() {
+            return self.fields(inbound.query.as_bytes());
+        }
         let content_type = inbound.header("content-type").map(media_type);
         let is_form = content_type.as_deref() == Some("application/x-www-form-urlencoded");
         let is_json = content_type.as_deref().is_none_or(|word| {
@@ -156,7 +172,7 @@ impl CatalogueSource {
             _ => {}
         }
         if is_form {
-            return self.fields(inbound);
+            return self.fields(&inbound.body);
         }
         match json::parse(&inbound.body) {
             Ok(document @ (Value::Object(_) | Value::Array(_))) => Ok(document),
@@ -167,16 +183,21 @@ impl CatalogueSource {
     }
 
     /// A form as an object of its fields, or as the JSON in one of them.
-    fn fields(&self, inbound: &Inbound) -> Result<Value, Refusal> {
-        let fields = form::fields(&inbound.body).map_err(Refusal::malformed)?;
+    fn fields(&self, encoded: &[u8]) -> Result<Value, Refusal> {
+        let fields = form::fields(encoded).map_err(Refusal::malformed)?;
         if let Some(payload) = &self.payload
             && fields.iter().any(|(name, _)| name == payload)
         {
-            let text = form::only(&inbound.body, payload).map_err(Refusal::malformed)?;
+            let text = form::only(encoded, payload).map_err(Refusal::malformed)?;
             let parsed = json::parse(text.as_bytes());
             return parsed.map_err(|flaw| Refusal::malformed(format!("the form's JSON is not acceptable: {flaw}")));
         }
         Ok(Value::Object(fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect()))
+    }
+
+    /// Can this request bring a delivery?
+    fn delivers(&self, inbound: &Inbound) -> bool {
+        self.methods.iter().any(|method| method.word() == inbound.method)
     }
 
     fn view<'i>(&self, inbound: &'i Inbound) -> Result<View<'i>, Refusal> {
@@ -220,16 +241,29 @@ impl CatalogueSource {
             (Dedup::None, _) => ulid::Ulid::new().to_string().to_lowercase(),
             (Dedup::Id | Dedup::Both, Some(id)) if is_word(&id) => id,
             (Dedup::Id | Dedup::Both, Some(id)) => digest(id.as_bytes()),
+            // What has no body is told apart by its address.
+            (Dedup::Body, _) | (_, None) if view.inbound.body.is_empty() => digest(view.inbound.query.as_bytes()),
             (Dedup::Body, _) | (_, None) => digest(&view.inbound.body),
         }
     }
 }
 
-/// Headers and parameters that the settings name as the place of a credential.
+/// Headers and parameters that the settings name as the place of a credential or a signature.
 fn hidden(fields: &serde_json::Map<String, Value>) -> Vec<String> {
-    let ways = fields.get("auth").and_then(Value::as_object).into_iter().flat_map(|ways| ways.values());
-    let named = ways.flat_map(|way| ["header", "name"].into_iter().filter_map(|key| way.get(key)?.as_str()));
-    named.map(str::to_owned).collect()
+    let mut names = Vec::new();
+    let mut rest: Vec<&Value> = fields.get("auth").into_iter().collect();
+    while let Some(value) = rest.pop() {
+        match value {
+            Value::Array(items) => rest.extend(items),
+            Value::Object(fields) => {
+                let named = ["header", "name", "query"].into_iter().filter_map(|key| fields.get(key)?.as_str());
+                names.extend(named.map(str::to_owned));
+                rest.extend(fields.values());
+            }
+            _ => {}
+        }
+    }
+    names
 }
 
 fn is_word(text: &str) -> bool {
@@ -240,14 +274,11 @@ fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, String> {
     texts.iter().map(|text| Pattern::read(text)).collect()
 }
 
-fn methods(challenges: &[Challenge]) -> &'static [&'static str] {
-    let has = |method: &str| challenges.iter().any(|challenge| challenge.method == method);
-    match (has("GET"), has("OPTIONS")) {
-        (false, false) => &["POST"],
-        (true, false) => &["GET", "POST"],
-        (false, true) => &["OPTIONS", "POST"],
-        (true, true) => &["GET", "OPTIONS", "POST"],
-    }
+/// Methods that are answered, in order.
+fn answered(methods: &[Method], challenges: &[Challenge]) -> Vec<&'static str> {
+    let known = ["GET", "OPTIONS", "POST", "PUT"].into_iter();
+    let delivers = |word: &str| methods.iter().any(|method| method.word() == word);
+    known.filter(|word| delivers(word) || challenges.iter().any(|challenge| challenge.method == *word)).collect()
 }
 
 impl Source for CatalogueSource {
@@ -260,19 +291,24 @@ impl Source for CatalogueSource {
     }
 
     fn greet(&self, inbound: &Inbound) -> Option<Result<Answer, Refusal>> {
-        if inbound.method == "POST" && !self.challenges.iter().any(|challenge| challenge.unsigned && challenge.method == "POST") {
+        let delivers = self.delivers(inbound);
+        if delivers && !self.challenges.iter().any(|challenge| challenge.unsigned && challenge.method == inbound.method) {
             return None;
         }
         // Nothing is proved yet: what cannot be read is left to the verification.
-        let short = inbound.method == "POST" && inbound.body.len() <= LARGEST_GREETING;
+        let short = delivers && inbound.body.len() <= LARGEST_GREETING;
         let document = if short { self.document(inbound).unwrap_or_default() } else { Value::Null };
         let view = View { inbound, document };
-        let answer = self.challenges.iter().filter(|challenge| challenge.unsigned).find_map(|challenge| challenge.answer(&view));
-        let lost = inbound.method != "POST" && answer.is_none();
+        let mut unsigned = self.challenges.iter().filter(|challenge| challenge.unsigned);
+        let answer = unsigned.find_map(|challenge| challenge.answer(&view, delivers));
+        let lost = !delivers && answer.is_none();
         if lost { Some(Err(Refusal::malformed("this method is for a challenge only"))) } else { answer }
     }
 
     fn authenticate(&self, inbound: Inbound) -> Result<Verified, Refusal> {
+        if !self.delivers(&inbound) || (inbound.method == "GET" && !inbound.body.is_empty()) {
+            return Err(Refusal::unverified("no delivery comes by this method, or none with a body"));
+        }
         for (name, wanted) in &self.require {
             let holds = inbound.header(name).is_some_and(|value| value.split([',', ';', ' ']).any(|item| item.trim() == wanted));
             if !holds {
@@ -295,25 +331,22 @@ impl Source for CatalogueSource {
             return None;
         }
         let view = self.view(verified.inbound()).ok()?;
-        signed.into_iter().find_map(|challenge| challenge.answer(&view))
+        signed.into_iter().find_map(|challenge| challenge.answer(&view, true))
     }
 
     fn knows_bodies(&self) -> bool {
         self.dedup == Dedup::Both
     }
 
-    fn accepted(&self, verified: &Verified) -> Option<Answer> {
-        let view = View { inbound: verified.inbound(), document: self.document(verified.inbound()).unwrap_or_default() };
-        let fits = |when: &Option<Pattern>| when.as_ref().is_none_or(|when| when.render(&view, Token::default()).is_some());
-        let (_, answer) = self.answers.iter().find(|(when, _)| fits(when))?;
-        Some(Answer {
-            status: answer.status,
-            content_type: answer.content_type.clone().unwrap_or_default(),
-            headers: Vec::new(),
-            body: answer.text.clone().into_bytes(),
-            then_get: None,
-            reveal: None,
-        })
+    fn told(&self, outcome: Outcome, delivery: Option<&Verified>) -> Option<Answer> {
+        if !self.replies.iter().any(|reply| reply.fits(outcome, None)) {
+            return None;
+        }
+        let view = delivery.map(|verified| {
+            let inbound = verified.inbound();
+            View { inbound, document: self.document(inbound).unwrap_or_default() }
+        });
+        self.replies.iter().find(|reply| reply.fits(outcome, view.as_ref())).map(Reply::answer)
     }
 
     fn kept(&self, inbound: &Inbound) -> Vec<(String, String)> {
@@ -332,13 +365,24 @@ impl Source for CatalogueSource {
             let names = patterns.first().map(Pattern::only_headers).unwrap_or_default();
             for (index, name) in names.iter().enumerate().filter(|(_, name)| !(structured && name.starts_with("ce-"))) {
                 let value = if index + 1 == names.len() { value } else { "/declic/send" };
-                if !value.is_empty() {
+                let there = inbound.headers.iter().any(|(other, _)| other == name);
+                if !value.is_empty() && !there {
                     inbound.headers.push(((*name).to_owned(), value.to_owned().into()));
                 }
             }
         }
         for (name, wanted) in &self.require {
             inbound.headers.push((name.clone(), wanted.clone().into()));
+        }
+        if let Some(field) = &self.payload {
+            form::pack(inbound, field);
+        }
+        if let Some(method) = self.methods.first().filter(|_| !self.methods.contains(&Method::Post)) {
+            method.word().clone_into(&mut inbound.method);
+        }
+        if inbound.method == "GET" {
+            let fields = std::mem::take(&mut inbound.body);
+            inbound.query = String::from_utf8_lossy(&fields).into_owned();
         }
         self.scheme.sign(inbound, private)
     }

@@ -15,7 +15,7 @@ use crate::rules::registry;
 use crate::settings::SourceSettings;
 use crate::verify::hmac::{self, Algorithm, KeyForm, Template};
 use crate::verify::signature::{Encoding, Layout};
-use crate::verify::signed::{Envelope, Parts};
+use crate::verify::signed::{Envelope, Parts, Site};
 use crate::verify::{Refusal, Scheme, Verified};
 
 mod command;
@@ -44,7 +44,7 @@ fn template() -> Template {
         algorithm: Algorithm::Sha256,
         key: KeyForm::Text,
         envelope: Envelope {
-            header: "x-hub-signature-256".to_owned(),
+            site: Site::Header("x-hub-signature-256".to_owned()),
             layout: Layout::Prefixed("sha256=".to_owned()),
             encoding: Encoding::Hex,
             signed: Parts::body(),
@@ -63,7 +63,7 @@ impl GitHub {
                 name: settings.name.clone(),
                 path: settings.path.clone(),
                 below: false,
-                methods: &["POST"],
+                methods: vec!["POST"],
                 body_limit: BODY_LIMIT,
             },
             scheme: Scheme::Hmac(hmac::Scheme::new(template(), values)?),
@@ -183,6 +183,7 @@ impl Source for GitHub {
     fn sign(&self, inbound: &mut Inbound, event: &str, id: &str, private: Option<&Secret>) -> Result<(), Refusal> {
         inbound.headers.push(("x-github-event".to_owned(), event_word(event)?.into()));
         inbound.headers.push(("x-github-delivery".to_owned(), opaque_id(id)?.into()));
+        form::pack(inbound, "payload");
         self.scheme.sign(inbound, private)
     }
 

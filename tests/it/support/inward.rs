@@ -38,7 +38,7 @@ impl Inward {
             name: name.to_owned(),
             path: format!("/hooks/{name}"),
             below: false,
-            methods: &["POST"],
+            methods: vec!["POST"],
             body_limit: 1 << 20,
         };
         Self { entry, reading }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use declic::clock::Timestamp;
 use declic::inbound::Inbound;
 use serde_json::Value;
@@ -52,10 +54,23 @@ pub fn strings(value: &Value) -> Vec<&str> {
     }
 }
 
+/// The body of a case: text, or bytes that are none as `body_base64` or `body_hex`.
+fn body(case: &Value) -> Vec<u8> {
+    let decoded = if let Some(text) = case["body_base64"].as_str() {
+        STANDARD.decode(text).ok()
+    } else if let Some(text) = case["body_hex"].as_str() {
+        hex::decode(text).ok()
+    } else {
+        Some(text(case, "body").to_owned().into_bytes())
+    };
+    decoded.unwrap_or_else(|| panic!("{}: the body is not written as it says", text(case, "id")))
+}
+
 /// The request of a case as it would have been read from a socket at the case's time.
 pub fn inbound(case: &Value) -> Inbound {
     let (path, query) = text(case, "path").split_once('?').unwrap_or((text(case, "path"), ""));
     let headers = case["headers"].as_object().into_iter().flatten();
+    let now = case["now"].as_f64().unwrap_or_default();
     Inbound {
         method: text(case, "method").to_owned(),
         path: path.to_owned(),
@@ -65,7 +80,8 @@ pub fn inbound(case: &Value) -> Inbound {
                 strings(value).into_iter().map(|value| (name.to_ascii_lowercase(), value.to_owned().into()))
             })
             .collect(),
-        body: text(case, "body").to_owned().into(),
-        received_at: Timestamp(case["now"].as_i64().unwrap_or_default() * 1000),
+        body: body(case).into(),
+        #[expect(clippy::cast_possible_truncation, reason = "moments of this century")]
+        received_at: Timestamp((now * 1000.0) as i64),
     }
 }

@@ -24,11 +24,33 @@ mod written;
 /// Vectors name a product, the settings name what it does.
 const OTHER_NAMES: &[(&str, &str)] = &[("google-pubsub", "pubsub-push")];
 
+/// Why a vector has no source.
+#[derive(Debug)]
+pub enum Unstarted {
+    /// Nobody can tell how this provider signs: a fault of the vector, or of whoever reads it, and no verdict.
+    Undescribed(String),
+    /// Its secret cannot be one: a source that has it does not start, and so takes nothing in.
+    Unfit(String),
+}
+
+/// Secrets of all the forms there are: with one of them, a source that is described as it should be starts.
+const FIT: &[&str] = &[
+    "c2VjcmV0OnRoYXQ6bm9ib2R5OnNlbmRz",
+    "user:password",
+    "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+    "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+    "ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c",
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAENFITaj7C3/oGLYDJAHKj0p4d1SBlCy07E8236gVUpQ9iCNNBbvp93BYsPYQS0x58UQLy1p932jrOOmYpTebLiQ==",
+];
+
 /// The source of a vector, with the keys fetched that it wants.
-pub fn source(folder: &Path, case: &Value) -> Result<Arc<dyn Source>, String> {
-    let entry = entry(folder, case)?;
+pub fn source(folder: &Path, case: &Value) -> Result<Arc<dyn Source>, Unstarted> {
+    let entry = entry(folder, case).map_err(Unstarted::Undescribed)?;
     let around = Around::default();
-    let source = build(&entry, case, &around)?;
+    let source = build(&entry, case, &strings(&case["secret"]), &around).map_err(|why| {
+        let starts = FIT.iter().any(|secret| build(&entry, case, &[secret], &around).is_ok());
+        if starts { Unstarted::Unfit(why) } else { Unstarted::Undescribed(why) }
+    })?;
     if let Some(want) = source.wants(&inbound(case)) {
         let given = case["config"]["certs"].get(&want.url).and_then(Value::as_str).map(str::to_owned);
         let document = given.or_else(|| case["config"].get("jwks").map(Value::to_string)).unwrap_or_default();
@@ -106,16 +128,26 @@ fn described(config: &Value) -> Option<Map<String, Value>> {
     let config = inner.unwrap_or(config);
     let mut entry = Map::new();
     for (key, names) in [("event", ["event", "event-type", "event-name"]), ("delivery-id", ["delivery-id", "id", "delivery"])] {
-        let told = names.iter().find_map(|name| config.get(*name)).and_then(place);
-        let told = told.or_else(|| names.iter().find_map(|name| beside(config, name)));
-        if let Some(pattern) = told {
-            entry.insert(key.to_owned(), pattern.into());
+        let told = names.iter().find_map(|name| config.get(*name)).map(places).filter(|places| !places.is_empty());
+        let told = told.or_else(|| names.iter().find_map(|name| beside(config, name)).map(|place| vec![place]));
+        if let Some(patterns) = told {
+            entry.insert(key.to_owned(), json!(patterns));
         }
     }
-    if let Some(challenge @ Value::Object(_)) = config.get("challenge").or_else(|| config.get("handshake")) {
-        entry.insert("challenge".to_owned(), challenge.clone());
+    for (one, several, names) in
+        [("challenge", "challenges", ["challenge", "handshake"]), ("answer", "answers", ["answer", "response"])]
+    {
+        match names.iter().chain([&several]).find_map(|name| config.get(*name)) {
+            Some(told @ Value::Object(_)) => entry.insert(one.to_owned(), told.clone()),
+            Some(told @ Value::Array(_)) => entry.insert(several.to_owned(), told.clone()),
+            _ => None,
+        };
     }
-    for key in ["dedup", "deadline"] {
+    if let Some(methods) = config.get("methods").or_else(|| config.get("http-methods")) {
+        let upper = strings(methods).into_iter().map(str::to_ascii_uppercase).collect::<Vec<_>>();
+        entry.insert("methods".to_owned(), json!(upper));
+    }
+    for key in ["dedup", "deadline", "require", "body", "payload", "event-names"] {
         if let Some(value) = config.get(key) {
             entry.insert(key.to_owned(), value.clone());
         }
@@ -135,8 +167,15 @@ fn beside(config: &Value, name: &str) -> Option<String> {
     place.iter().find_map(|(word, kind)| Some(format!("{{{kind}:{}}}", config.get(format!("{name}-{word}"))?.as_str()?)))
 }
 
-/// `{header:x}`, `header:x`, `$.type`, `/type`, `X-Event`, `type`, `{ header: X-Event }`, `{ in: header, name: X-Event }`, or a list of these, of
-/// which the first counts.
+/// One place, or a list of which the first that is there counts.
+fn places(value: &Value) -> Vec<String> {
+    match value {
+        Value::Array(items) => items.iter().filter_map(place).collect(),
+        one => place(one).into_iter().collect(),
+    }
+}
+
+/// `{header:x}`, `header:x`, `$.type`, `/type`, `X-Event`, `type`, `{ header: X-Event }`, `{ in: header, name: X-Event }`.
 fn place(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('{') => Some(text.clone()),
@@ -161,7 +200,6 @@ fn place(value: &Value) -> Option<String> {
             let (name, value) = fields.iter().find(|(name, _)| known.contains(&name.as_str()))?;
             Some(placed(name, value.as_str()?))
         }
-        Value::Array(items) => place(items.first()?),
         _ => None,
     }
 }
@@ -200,7 +238,7 @@ fn placeholders(names: &[String]) -> Map<String, Value> {
 }
 
 /// Reads the entry as `declic.yaml` is read, and builds it. Whatever secret it names has the values of the vector.
-fn build(entry: &Value, case: &Value, around: &Around) -> Result<Arc<dyn Source>, String> {
+fn build(entry: &Value, case: &Value, given: &[&str], around: &Around) -> Result<Arc<dyn Source>, String> {
     let path = text(case, "path").split('?').next().unwrap_or_default();
     let in_path = entry["type"] == "dockerhub" || entry["auth"].get("path").is_some();
     let path = if in_path { path.rsplit_once('/').map_or(path, |(above, _)| above) } else { path };
@@ -213,9 +251,8 @@ fn build(entry: &Value, case: &Value, around: &Around) -> Result<Arc<dyn Source>
     let file = json!({ "version": 1, "secrets": secrets, "sources": { "tested": entry } }).to_string();
     let (settings, faults) = settings::read(Path::new("declic.yaml"), &file, Mode::Names, &Environment::given([]));
     let settings = settings.ok_or_else(|| format!("{file}: {faults:?}"))?;
-    let given = strings(&case["secret"]);
-    let given = if given.is_empty() { vec!["c2VjcmV0OnRoYXQ6bm9ib2R5OnNlbmRz"] } else { given };
-    let values: Vec<Secret> = given.into_iter().map(Secret::new).collect();
+    let given = if given.is_empty() { &FIT[..1] } else { given };
+    let values: Vec<Secret> = given.iter().copied().map(Secret::new).collect();
     let mut secrets: BTreeMap<String, Vec<Secret>> = names.into_iter().map(|name| (name, values.clone())).collect();
     secrets.insert("verify".to_owned(), strings(&case["config"]["verify_token"]).into_iter().map(Secret::new).collect());
     let source = settings.sources.first().ok_or("the settings have no source")?;

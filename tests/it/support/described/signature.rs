@@ -43,7 +43,12 @@ fn flat(fields: &Map<String, Value>) -> Map<String, Value> {
         match (name.as_str(), value) {
             ("signature" | "header" | "signature-header", Value::Object(inner)) => all.extend(renamed(
                 inner,
-                &[("name", "header"), ("key", "label"), ("signature", "signature-key"), ("timestamp", "timestamp-key")],
+                &[
+                    ("name", if inner.get("in").is_some_and(|place| place == "query") { "query" } else { "header" }),
+                    ("key", "label"),
+                    ("signature", "signature-key"),
+                    ("timestamp", "timestamp-key"),
+                ],
             )),
             ("timestamp" | "time", Value::Object(inner)) => all.extend(time(inner)),
             ("timestamp" | "time" | "timestamp-source", Value::String(text)) => {
@@ -94,11 +99,13 @@ fn time(fields: &Map<String, Value>) -> Map<String, Value> {
             ("name" | "key" | "path" | "field" | "label", _) if place.is_some() => match place.unwrap_or_default() {
                 "body" | "payload" | "json" => "timestamp-field",
                 "signature" | "list" | "label" => "timestamp-label",
+                "query" | "param" => "timestamp-query",
                 _ => "timestamp-header",
             },
             ("name" | "header", _) => "timestamp-header",
             ("label" | "key", _) => "timestamp-label",
             ("field" | "body" | "path", _) => "timestamp-field",
+            ("query" | "param", _) => "timestamp-query",
             ("unit" | "format", _) => "timestamp-unit",
             _ => "max-age",
         };
@@ -133,6 +140,8 @@ fn key(name: &str, value: &Value) -> Option<(&'static str, Value)> {
     let word = text.to_ascii_lowercase().replace('_', "-");
     Some(match name {
         "header" | "signature-header" | "header-name" | "sig-header" => ("header", value.clone()),
+        "query" | "signature-query" | "query-param" | "signature-param" => ("query", value.clone()),
+        "timestamp-query" | "timestamp-param" => ("timestamp-query", value.clone()),
         "prefix" | "signature-prefix" | "header-prefix" | "value-prefix" if !text.is_empty() => ("prefix", value.clone()),
         "label" | "signature-label" | "signature-key" | "list-key" | "version-label" | "kv-signature" | "sig-key" => {
             ("label", labelled(text))

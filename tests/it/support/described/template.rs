@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::signature::{seconds, signed};
+use super::signature::{algorithm, seconds, signed};
 
 /// Ways under `auth:`, and what else they are called.
 const WAYS: &[(&str, &[&str])] = &[
@@ -19,6 +19,8 @@ const WAYS: &[(&str, &[&str])] = &[
     ("path", &["path", "path-secret", "path-token"]),
     ("query", &["query", "query-token", "query-secret"]),
     ("field", &["field", "body-field", "body-secret"]),
+    ("items", &["items", "json", "json-signature", "signature-in-json", "signature-in-body", "body-signature", "hmac-fields"]),
+    ("sns", &["sns", "aws-sns", "amazon-sns", "x509", "sns-x509"]),
     ("token", &["token", "static", "static-token", "header", "header-token", "shared-secret", "plain", "secret-header"]),
 ];
 
@@ -35,7 +37,12 @@ const BLOCKS: &[&str] =
 
 /// The `auth:` block, if anything is described. Names of secrets all become `hook`.
 pub fn auth(config: &Value) -> Option<Value> {
-    let block = BLOCKS.iter().find_map(|name| config.get(*name).filter(|value| value.is_object())).unwrap_or(config);
+    let told = BLOCKS.iter().find_map(|name| config.get(*name).filter(|value| value.is_object() || value.is_array()));
+    // Any of several ways.
+    if let Some(ways) = told.and_then(Value::as_array).or_else(|| told?.get("any")?.as_array()) {
+        return Some(json!({ "any": ways.iter().map(auth).collect::<Option<Vec<_>>>()? }));
+    }
+    let block = told.unwrap_or(config);
     let block = &hyphenated(block);
     let fields = block.as_object()?;
     let kinds = KINDS
@@ -73,7 +80,12 @@ pub fn auth(config: &Value) -> Option<Value> {
         let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
         if has(&["audience"]) {
             Some("oidc")
-        } else if has(&["header", "signature-header", "signature"]) && !has(&["secret-header"]) {
+        } else if has(&["topic-arn", "topic-arns", "topics"]) {
+            Some("sns")
+        } else if has(&["signed-fields", "signature-field", "signature-path"]) {
+            Some("items")
+        } else if has(&["header", "signature-header", "signature", "signature-query", "query-param"]) && !has(&["secret-header"])
+        {
             Some("hmac")
         } else if has(&["secret-header", "token-header"]) {
             Some("token")
@@ -89,11 +101,18 @@ fn way_of(way: &str, fields: &Map<String, Value>) -> Option<Value> {
     let header = || first(&["header", "header-name", "secret-header", "token-header", "name"]);
     Some(match way {
         "basic" | "bearer" | "path" => json!({ way: "hook" }),
+        "sns" => {
+            let topics = first(&["topic-arn", "topic-arns", "topics", "topic"])?;
+            json!({ way: { "topic-arn": if topics.is_array() { topics } else { json!([topics]) } } })
+        }
+        "items" => items(fields)?,
         "oidc" => {
-            let mut block = json!({ "audience": first(&["audience", "aud"])?, "email": first(&["email", "service-account"])? });
-            for (key, value) in
-                [("issuers", first(&["issuers", "issuer", "iss"])), ("keys-url", first(&["keys-url", "jwks-url"]))]
-            {
+            let mut block = json!({ "audience": first(&["audience", "aud"])? });
+            for (key, value) in [
+                ("email", first(&["email", "service-account"])),
+                ("issuers", first(&["issuers", "issuer", "iss"])),
+                ("keys-url", first(&["keys-url", "jwks-url"])),
+            ] {
                 match value {
                     Some(one @ Value::String(_)) if key == "issuers" => block[key] = json!([one]),
                     Some(value) => block[key] = value,
@@ -142,6 +161,33 @@ fn way_of(way: &str, fields: &Map<String, Value>) -> Option<Value> {
             json!({ way: block })
         }
     })
+}
+
+/// A signature in the body, over some of its fields.
+fn items(fields: &Map<String, Value>) -> Option<Value> {
+    let first = |names: &[&str]| names.iter().find_map(|name| fields.get(*name)).cloned();
+    let mut block = json!({
+        "secret": "hook",
+        "signature": first(&["signature", "signature-field", "signature-path"])?,
+        "signed": first(&["signed", "signed-fields", "fields", "parts"])?,
+    });
+    let text = |value: Value| value.as_str().map(|text| text.to_ascii_lowercase().into());
+    for (key, value) in [
+        ("list", first(&["list", "items", "items-path"])),
+        ("item", first(&["item", "item-path"])),
+        ("join", first(&["join", "separator", "joiner", "glue"])),
+        ("algorithm", first(&["algorithm", "hash"]).and_then(|value| Some(algorithm(value.as_str()?)))),
+        ("encoding", first(&["encoding"]).and_then(text)),
+        ("key", first(&["key", "key-encoding", "key-decoding", "secret-encoding"]).and_then(text)),
+        ("timestamp-field", first(&["timestamp-field", "timestamp-path"])),
+        ("timestamp-unit", first(&["timestamp-unit", "unit"]).and_then(text)),
+        ("max-age", first(&["max-age", "tolerance", "tolerance-seconds"]).map(|value| seconds(&value))),
+    ] {
+        if let Some(value) = value {
+            block[key] = value;
+        }
+    }
+    Some(json!({ "items": block }))
 }
 
 /// Keys with hyphens, as the settings have them. Names that a sender made (of headers, of fields) stand in values and stay.
