@@ -29,7 +29,13 @@ pub fn from_body(event: &'static str, text: &str, body: Value) -> Result<Happeni
         }
         let mut with = Value::Object(contexts.event);
         with["payload"] = body;
-        return Ok(Happening { event: kind.to_owned(), actor: contexts.actor, repo: contexts.repo, ..happening(with) });
+        return Ok(Happening {
+            event: kind.to_owned(),
+            actor: contexts.actor,
+            repo: contexts.repo,
+            whole: true,
+            ..happening(with)
+        });
     }
     if let Some(decoded) = events::unproved(event, text)? {
         return Ok(happening(Value::Object(decoded.fields)));

@@ -1,5 +1,7 @@
 //! The generated reference: pages made from the lists that the checker and the engine work with, so that they cannot differ from them.
 
+mod payloads;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ pub fn pages() -> Vec<Page> {
     vec![
         Page { name: "events.md", text: events() },
         Page { name: "github-events.md", text: github_events() },
+        Page { name: "github-payloads.md", text: payloads::page() },
         Page { name: "actions.md", text: actions() },
         Page { name: "settings.md", text: settings() },
         Page { name: "rules.schema.json", text: schema::text(&schema::rules()) },
@@ -81,7 +84,7 @@ fn events() -> String {
 
 fn github_events() -> String {
     let mut page = heading("GitHub's other events");
-    page.push_str("Every webhook of GitHub's can start a rule. Those with fields of their own are in [events.md](events.md); these have `event.payload`, typed as GitHub describes it, and where the webhook has actions `event.action` and the filter `types`. Where it names a repository, there is the filter `repos`; `repo` may be missing where the table says \"sometimes\".\n\nA rule that deploys must say who may start it (`allow:`) where strangers can cause the event.\n\n| event | `types` | names a repository | strangers can cause it |\n|---|---|---|---|\n");
+    page.push_str("Every webhook of GitHub's can start a rule. Those with fields of their own are in [events.md](events.md); these have `event.payload`, [typed as GitHub describes it](github-payloads.md), and where the webhook has actions `event.action` and the filter `types`. Where it names a repository, there is the filter `repos`; `repo` may be missing where the table says \"sometimes\".\n\nA rule that deploys must say who may start it (`allow:`) where strangers can cause the event.\n\n| event | `types` | names a repository | strangers can cause it |\n|---|---|---|---|\n");
     for event in registry::GENERAL.iter() {
         let event_type = registry::github_event_type(event.name).unwrap_or_default();
         let types: Vec<String> = github_payloads::actions(event_type).iter().map(|word| format!("`{word}`")).collect();
@@ -110,7 +113,7 @@ fn event_section(page: &mut String, event: &EventSpec) {
     }
     match event.declares {
         Declares::Nothing => {}
-        Declares::Command => page.push_str("Needs `command:`; `args:` declares its arguments, which become `event.args`.\n\n"),
+        Declares::Command => page.push_str("Needs `command:`; `args:` declares its arguments, which become `event.args`; without it, that is the list of words.\n\n"),
         Declares::Params => page.push_str("`params:` declares its parameters, which become `event.params`.\n\n"),
         Declares::Body => {
             page.push_str("`body:` declares its content, which becomes `event.body`; what does not fit does not match.\n\n")
@@ -126,12 +129,25 @@ fn event_section(page: &mut String, event: &EventSpec) {
         }
         page.push('\n');
     }
-    table(page, "field", event.fields);
+    fields(page, event);
     if let Some(reply) = &event.reply {
         let _ =
             writeln!(page, "Somebody waits for a `reply:`, for {} unless the source says otherwise:\n", duration(reply.deadline));
         table(page, "field of the reply", reply.fields);
     }
+}
+
+/// The fields of the `event` context; a payload that is described elsewhere is linked.
+fn fields(page: &mut String, event: &EventSpec) {
+    let _ = writeln!(page, "| field | type | |\n|---|---|---|");
+    for field in event.fields {
+        let shape = match registry::github_event_type(event.name).filter(|_| field.name == "payload") {
+            Some(event_type) => format!("[GitHub's `{event_type}`](github-payloads.md#{event_type})"),
+            None => format!("`{}`", cell(field.shape)),
+        };
+        let _ = writeln!(page, "| `{}` | {shape} | {} |", field.name, cell(field.summary));
+    }
+    page.push('\n');
 }
 
 fn actions() -> String {

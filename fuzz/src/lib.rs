@@ -2,7 +2,7 @@
 //! `tests/it/fuzz.rs` includes this very file and runs it over the corpus and a few seconds of mutations.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use declic::rules::check::{Ground, check};
 use declic::rules::diagnostic::{Source, render};
@@ -58,24 +58,24 @@ fn in_place(node: &Node, text: &str) {
 pub fn expression(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (scope, environment) = world();
-    match Expression::compile(text, &scope) {
+    match Expression::compile(text, scope) {
         Err(faults) => {
             assert!(!faults.is_empty() && faults.iter().all(|fault| text.get(fault.span.clone()).is_some()), "{faults:?}")
         }
         Ok(compiled) => {
-            let again = Expression::compile(&compiled.canonical(), &scope).unwrap_or_else(|faults| panic!("{faults:?}"));
+            let again = Expression::compile(&compiled.canonical(), scope).unwrap_or_else(|faults| panic!("{faults:?}"));
             assert_eq!(again.canonical(), compiled.canonical());
-            let value = compiled.evaluate(&environment);
+            let value = compiled.evaluate(environment);
             // The canonical form has other spaces and parentheses, so faults lie elsewhere in it.
             let message = |error: &EvaluationError| error.message.clone();
-            assert_eq!(value.as_ref().map_err(message), again.evaluate(&environment).as_ref().map_err(message));
+            assert_eq!(value.as_ref().map_err(message), again.evaluate(environment).as_ref().map_err(message));
             if let Ok(value) = value {
                 assert!(value.is_null() || compiled.result().fits(&value).is_ok(), "{value} is no {:?}", compiled.result());
             }
         }
     }
-    if let Ok(condition) = Expression::compile_condition(text, &scope) {
-        match (condition.holds(&environment), condition.explain(&environment)) {
+    if let Ok(condition) = Expression::compile_condition(text, scope) {
+        match (condition.holds(environment), condition.explain(environment)) {
             (Ok(holds), Ok(reason)) => assert_eq!(holds, reason.holds),
             (Err(one), Err(other)) => assert_eq!(one.message, other.message),
             (one, other) => panic!("{one:?}, explained as {other:?}"),
@@ -119,10 +119,10 @@ pub fn template(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let (scope, environment) = world();
     for expected in [Type::String, Type::Int, Type::Any, Type::Text.optional()] {
-        match Template::scalar(text, &expected, &scope) {
+        match Template::scalar(text, &expected, scope) {
             Err(faults) => assert!(!faults.is_empty()),
             Ok(template) => {
-                if let Ok(value) = template.render(&environment) {
+                if let Ok(value) = template.render(environment) {
                     assert!(expected.fits(&value).is_ok(), "{value} for {expected:?}");
                 }
             }
@@ -131,9 +131,15 @@ pub fn template(bytes: &[u8]) {
 }
 
 /// The contexts of a push, as types and as values.
-fn world() -> (Scope, Environment) {
+fn world() -> &'static (Scope, Environment) {
+    static WORLD: LazyLock<(Scope, Environment)> = LazyLock::new(made_world);
+    &WORLD
+}
+
+fn made_world() -> (Scope, Environment) {
     let happening = Happening { event: "github.push".to_owned(), ..Happening::default() };
-    let event = sample::event(&happening, "github", None).expect("the registry has this event");
+    let payload = sample::payload(&happening);
+    let event = sample::event(&happening, "github", None, payload.as_ref()).expect("the registry has this event");
     let spec = registry::event("github.push").expect("the registry has this event");
     let mut scope = Scope::default();
     let mut environment = Environment { names: BTreeMap::new() };
@@ -141,7 +147,9 @@ fn world() -> (Scope, Environment) {
         scope.names.insert(name.to_owned(), kind);
         environment.names.insert(name.to_owned(), Arc::new(value));
     };
-    add("event", Type::Object(shapes::object(spec.fields)), event.event);
+    let mut fields = shapes::object(spec.fields);
+    fields.extend(registry::payload("github.push", None).map(|kind| ("payload".to_owned(), kind)));
+    add("event", Type::Object(fields), event.event);
     add("repo", Type::Object(shapes::object(registry::REPOSITORY)), event.repo);
     add("actor", Type::Object(shapes::object(registry::ACTOR)), event.actor);
     add("vars", Type::Map(Box::new(Type::Any)), serde_json::json!({ "list": [1, "a", null, { "x": 1.5 }], "text": "Ä\u{0}" }));

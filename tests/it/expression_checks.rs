@@ -120,6 +120,29 @@ fn the_checker_reports_every_fault_with_its_place() {
     check("{ \"a\": 1 }", &[("{", "no object literals", "")]);
     check("event.", &[("", "ends where a name is needed", "")]);
     check("", &[("", "an expression is missing", "")]);
+    check("event.draft && not event.draft", &[("not", "there is no `not`", "`!`")]);
+    check("(event.draft || [event.sha, ].size() > 0", &[("", "ends where `)` is needed", "")]);
+    check("event.draft) && event.drft", &[(")", "`)` stands where an operator", ""), ("drft", "has no `drft`", "draft")]);
+    check(
+        "${{ event.drft }} && “x” == event.sha || 5m > 1",
+        &[
+            ("$", "has no meaning here", "leave out ${{ }}"),
+            ("drft", "has no `drft`", ""),
+            ("“", "has no meaning here", "texts are written"),
+            ("5m", "a number has no unit", ""),
+        ],
+    );
+    check(
+        "event.number == 1 == 2 || event.sha == \"\\d\\w\" || event.sha.contains(event.titl",
+        &[
+            ("==", "cannot be chained", ""),
+            ("\\d", "is no escape", ""),
+            ("\\w", "is no escape", ""),
+            ("titl", "has no `titl`", "title"),
+            ("", "ends where `,` or `)` is needed", ""),
+        ],
+    );
+    check("event.sha is the same as that", &[("is", "`is` stands where an operator is needed", "")]);
     check("99999999999999999999 == event.number", &[("99999999999999999999", "too large for an int", "")]);
 }
 

@@ -20,7 +20,7 @@ pub fn scope() -> Scope {
     let shape = |text: &str| Type::parse(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
     let secrets = Type::Object(BTreeMap::from([("token".to_owned(), Type::Secret)]));
     let names = [("event", shape(EVENT)), ("steps", shape(STEPS)), ("secrets", secrets)];
-    Scope { names: names.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect() }
+    Scope { names: names.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect(), ..Scope::default() }
 }
 
 fn environment() -> Environment {

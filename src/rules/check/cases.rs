@@ -111,16 +111,20 @@ fn read(faults: &mut Faults, node: &Node, named: &Named<'_>, event: Option<&str>
         Some(entry) => given(faults, &entry.value, kind, key),
         None => Value::Null,
     };
-    let with = context(faults, "with", &event_type(spec));
+    let with = context(faults, "with", &event_type(spec, node));
     let actor = context(faults, "actor", &partly(Type::Object(shapes::object(ACTOR))));
     let repo = context(faults, "repo", &partly(Type::Object(shapes::object(REPOSITORY))));
     let steps = node.get("steps").map(|entry| steps(faults, &entry.value, named, any_step)).unwrap_or_default();
-    Some(Happening { event: spec.name.to_owned(), with, actor, repo, steps })
+    Some(Happening { event: spec.name.to_owned(), with, actor, repo, steps, whole: false })
 }
 
-/// The fields of an event, any of which a test may leave out.
-fn event_type(spec: &EventSpec) -> Type {
+/// The fields of an event, any of which a test may leave out. Only a test that gives a payload pays for its large type.
+fn event_type(spec: &EventSpec, test: &Node) -> Type {
     let mut fields = shapes::object(spec.fields);
+    let given = test.get("with").is_some_and(|with| with.value.get("payload").is_some());
+    if given && let Some(kind) = registry::payload(spec.name, None) {
+        fields.insert("payload".to_owned(), kind);
+    }
     if let Some(key) = spec.declares.key() {
         fields.insert(key.to_owned(), Type::Any);
     }

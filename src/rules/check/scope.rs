@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Checker;
 use super::trigger::Heard;
 use crate::rules::expr::Scope;
-use crate::rules::github_payloads::{self, Presence};
+use crate::rules::github_payloads::{Presence, Words};
 use crate::rules::model::Step;
 use crate::rules::registry::{self, ACTOR, DELIVERY, EventSpec, FAILURE, REPOSITORY};
 use crate::rules::shapes;
@@ -26,11 +26,15 @@ pub fn of_file() -> Scope {
 
 impl Checker<'_> {
     /// The contexts of a rule with these triggers, before any step.
-    /// `rule` is its text: only one that says `payload` pays for the large type of GitHub's payload.
+    /// `rule` is its text: only what it can name of GitHub's payload gets a type.
     pub fn scope(&self, heard: &[Heard], vars: &BTreeMap<String, Type>, rule: &str) -> Scope {
         let mut scope = of_file();
+        let events = events(heard, &Words::of(rule)).unwrap_or_default();
+        scope.names.insert("event".to_owned(), common(&events));
+        if events.len() > 1 {
+            scope.events = events.into();
+        }
         let mut names = |name: &str, kind: Type| scope.names.insert(name.to_owned(), kind);
-        names("event", event(heard, rule.contains("payload")));
         // While an event is unknown, nothing is known of its contexts: no faults follow from that one.
         let unknown = heard.iter().any(|heard| heard.spec.is_none());
         let specs = || heard.iter().filter_map(|heard| heard.spec);
@@ -71,21 +75,25 @@ impl Checker<'_> {
     }
 }
 
-/// The `event` context: what all triggers have in common.
-fn event(heard: &[Heard], payload: bool) -> Type {
-    let mut common: Option<BTreeMap<String, Type>> = None;
-    for one in heard {
-        let Some(spec) = one.spec else { return Type::Any };
+/// The `event` context of each trigger; nothing is known while one of them is unknown.
+fn events(heard: &[Heard], words: &Words<'_>) -> Option<Vec<(&'static str, Type)>> {
+    let one = |one: &Heard| {
+        let spec = one.spec?;
         let mut fields = fields(spec, one);
-        if payload && let Some(kind) = registry::github_event_type(spec.name).and_then(github_payloads::payload_type) {
+        if words.has("payload")
+            && let Some(kind) = registry::payload(spec.name, Some(words))
+        {
             fields.insert("payload".to_owned(), kind);
         }
-        common = Some(match common {
-            None => fields,
-            Some(common) => common.into_iter().filter(|(name, kind)| fields.get(name) == Some(kind)).collect(),
-        });
-    }
-    common.map_or(Type::Any, Type::Object)
+        Some((spec.name, Type::Object(fields)))
+    };
+    heard.iter().map(one).collect()
+}
+
+/// What can be read whichever of the triggers it was.
+fn common(events: &[(&'static str, Type)]) -> Type {
+    let types = events.iter().map(|(_, event)| event.clone());
+    types.reduce(|left, right| left.common(&right).unwrap_or(Type::Any)).unwrap_or(Type::Any)
 }
 
 fn fields(spec: &EventSpec, heard: &Heard) -> BTreeMap<String, Type> {
@@ -100,6 +108,8 @@ fn fields(spec: &EventSpec, heard: &Heard) -> BTreeMap<String, Type> {
     if let Some(key) = spec.declares.key() {
         let declared = heard.declared.clone().unwrap_or(match spec.declares {
             registry::Declares::Body => Type::Any,
+            // The words as they are.
+            registry::Declares::Command => Type::List(Box::new(Type::Text)),
             _ => Type::Map(Box::new(Type::Any)),
         });
         fields.insert(key.to_owned(), declared);

@@ -34,6 +34,24 @@ pub(super) enum Kind {
     Binary(Operator, Box<Ast>, Box<Ast>),
     Call(Word, Vec<Ast>),
     Method(Box<Ast>, Word, Vec<Ast>),
+    /// What could not be understood, and the parts of it that could.
+    Broken(Vec<Ast>),
+}
+
+impl Kind {
+    /// The parts that it is made of.
+    pub fn parts(&self) -> impl Iterator<Item = &Ast> {
+        let (first, second, rest): (Option<&Ast>, Option<&Ast>, &[Ast]) = match self {
+            Self::Null | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Text(_) | Self::Name(_) => (None, None, &[]),
+            Self::List(parts) | Self::And(parts) | Self::Or(parts) | Self::Call(_, parts) | Self::Broken(parts) => {
+                (None, None, parts)
+            }
+            Self::Field(inner, _) | Self::Not(inner) | Self::Negate(inner) => (Some(inner), None, &[]),
+            Self::Index(left, right) | Self::Binary(_, left, right) => (Some(left), Some(right), &[]),
+            Self::Method(receiver, _, arguments) => (Some(receiver), None, arguments),
+        };
+        first.into_iter().chain(second).chain(rest)
+    }
 }
 
 /// A name with its place.
@@ -214,6 +232,7 @@ impl fmt::Display for Ast {
                 row(formatter, arguments, ", ", 0)?;
                 formatter.write_str(")")
             }
+            Kind::Broken(parts) => row(formatter, parts, " ", 0),
         }
     }
 }

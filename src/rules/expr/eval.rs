@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::ast::Operator;
 use super::datum::Datum;
-use super::node::{Each, Function, Node, NodeKind};
+use super::node::{Each, Function, Node, NodeKind, Promise};
 use super::{EvaluationError, MOST_STEPS, Roots};
 
 /// Most bytes of text that one evaluation may make.
@@ -36,7 +36,7 @@ pub(super) fn error(node: &Node, message: impl Into<String>) -> EvaluationError 
 /// A part by its name, where it has one.
 pub(super) fn name_of(node: &Node) -> String {
     match &node.kind {
-        NodeKind::Path(path) => format!("`{}`", path.join(".")),
+        NodeKind::Path(path, _) => format!("`{}`", path.join(".")),
         NodeKind::ToDouble(inner) => name_of(inner),
         _ => "this".to_owned(),
     }
@@ -88,18 +88,18 @@ impl<'a> Machine<'a> {
     pub fn datum(&mut self, node: &'a Node) -> Outcome<'a> {
         match &node.kind {
             NodeKind::Constant(value) => return Ok(Datum::from(value.as_ref())),
-            NodeKind::Path(path) => return self.path(node, path),
-            NodeKind::Local(slot, path) => {
-                let start = self.locals.get(*slot).cloned().unwrap_or(Datum::Null);
-                return path.iter().try_fold(start, |datum, name| field(node, datum, name));
+            NodeKind::Path(path, promise) => return kept(node, *promise, self.path(node, path)?),
+            NodeKind::Local(slot, path, promise) => {
+                let start = self.locals.get(*slot as usize).cloned().unwrap_or(Datum::Null);
+                return kept(node, *promise, path.iter().try_fold(start, |datum, name| field(node, datum, name))?);
             }
             _ => self.step(node, 1)?,
         }
         match &node.kind {
-            NodeKind::Constant(_) | NodeKind::Path(_) | NodeKind::Local(..) => Ok(Datum::Null),
-            NodeKind::Field(inner, name) => {
+            NodeKind::Constant(_) | NodeKind::Path(..) | NodeKind::Local(..) => Ok(Datum::Null),
+            NodeKind::Field(inner, name, promise) => {
                 let datum = self.datum(inner)?;
-                field(node, datum, name)
+                kept(node, *promise, field(node, datum, name)?)
             }
             NodeKind::Index(inner, index) => self.index(node, inner, index),
             NodeKind::List(items) => {
@@ -380,6 +380,15 @@ fn ordered(operator: Operator, order: Ordering) -> bool {
 
 fn overflow(node: &Node) -> EvaluationError {
     error(node, "the result is too large for an int (64 bits)")
+}
+
+/// The value, if it is what its type promised.
+fn kept<'a>(node: &Node, promise: Promise, datum: Datum<'a>) -> Outcome<'a> {
+    if promise.is_kept(&datum) {
+        return Ok(datum);
+    }
+    let name = name_of(node);
+    Err(error(node, format!("{name} is {}, though its type promises {}", datum.kind(), promise.word())))
 }
 
 /// A field of a value. What is missing has missing fields; lists and scalars have none, and asking for one is a mistake.

@@ -46,6 +46,8 @@ pub const MOST_STEPS: u32 = 10_000;
 pub struct Scope {
     /// Root names.
     pub names: BTreeMap<String, Type>,
+    /// Where `event` is what several events have in common: each by its name with its own type, to say which of them has not what was asked for.
+    pub events: Arc<[(&'static str, Type)]>,
 }
 
 impl Scope {
@@ -225,7 +227,7 @@ impl Expression {
     /// The names of the path, if the expression is nothing but one: `event.head.sha`.
     pub fn path(&self) -> Option<Vec<&str>> {
         match &self.0.node.kind {
-            node::NodeKind::Path(path) => Some(path.iter().map(AsRef::as_ref).collect()),
+            node::NodeKind::Path(path, _) => Some(path.iter().map(AsRef::as_ref).collect()),
             _ => None,
         }
     }
@@ -246,8 +248,8 @@ impl Expression {
     }
 
     /// Does the condition hold?
-    pub fn holds(&self, environment: &Environment) -> Result<bool, EvaluationError> {
-        eval::Machine::new(environment).condition(&self.0.node)
+    pub fn holds(&self, roots: &dyn Roots) -> Result<bool, EvaluationError> {
+        eval::Machine::new(roots).condition(&self.0.node)
     }
 
     /// Evaluates a condition and says why.

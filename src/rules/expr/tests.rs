@@ -55,7 +55,7 @@ fn limits_hold_for_text_depth_and_steps() {
     }
     assert!(parse(&["a"; 400].join("&&")).is_ok(), "long conditions are not deep ones");
 
-    let scope = Scope { names: BTreeMap::from([("p".to_owned(), Type::Any)]) };
+    let scope = Scope { names: BTreeMap::from([("p".to_owned(), Type::Any)]), ..Scope::default() };
     let environment = |value: Value| Environment { names: BTreeMap::from([("p".to_owned(), Arc::new(value))]) };
     let message = |source: &str, value: Value| {
         let expression = Expression::compile(source, &scope).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));

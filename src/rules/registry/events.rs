@@ -126,7 +126,7 @@ pub static EVENTS: &[EventSpec] = &[
             field("head", "{ branch: text, sha: string, repo: text }", "What it brings"),
             field("base", "{ branch: string, sha: string }", "Where it goes"),
             field("author", "string", "Who opened it"),
-            field("files", "[string]", "Files that it changes"),
+            field("files", "[text]", "Files that it changes"),
             PAYLOAD,
         ],
         certain: &[],
@@ -169,7 +169,7 @@ pub static EVENTS: &[EventSpec] = &[
             filter("conclusions", FilterKind::In, "event.conclusion", "How it ended"),
         ],
         fields: &[
-            field("workflow", "string", "Name of the workflow"),
+            field("workflow", "text", "Name of the workflow, as the branch that it ran for calls it"),
             field("conclusion", "success|failure|cancelled|skipped|timed_out|action_required|neutral|stale", "How it ended"),
             field("branch", "text", "Branch it ran for"),
             field("sha", "string", "Commit it ran for"),

@@ -6,7 +6,9 @@ use std::time::Duration;
 use declic_actions::action::{Field, Spec};
 use declic_actions::kinds;
 
+use crate::rules::github_payloads::{self, Words};
 use crate::rules::glob::Subject;
+use crate::rules::types::Type;
 
 mod events;
 mod github;
@@ -138,6 +140,11 @@ pub fn github_event_type(event: &str) -> Option<&'static str> {
         "github.command" => Some("issue_comment"),
         _ => self::event(event).filter(|spec| spec.github).and_then(|spec| spec.name.strip_prefix("github.")),
     }
+}
+
+/// The type of `event.payload`, where somebody described it: all of it, or what the words of a text can mean. It is built anew each time.
+pub fn payload(event: &str, words: Option<&Words<'_>>) -> Option<Type> {
+    github_event_type(event).and_then(|event_type| github_payloads::payload_type(event_type, words))
 }
 
 /// The event as which rules hear the same delivery too: a command is a comment as well.

@@ -18,7 +18,7 @@ fn scope() -> Scope {
         "{ sha: string, number: int, tag: string?, title: text, note: text?, total: double, files: [string], mode: web|api, payload: any }",
     );
     let secrets = Type::Object(BTreeMap::from([("orders_token".to_owned(), Type::Secret)]));
-    Scope { names: BTreeMap::from([("event".to_owned(), event), ("secrets".to_owned(), secrets)]) }
+    Scope { names: BTreeMap::from([("event".to_owned(), event), ("secrets".to_owned(), secrets)]), ..Scope::default() }
 }
 
 fn environment(title: &str) -> Environment {

@@ -42,6 +42,8 @@ pub struct Happening {
     pub repo: Value,
     /// What steps give, by id.
     pub steps: BTreeMap<String, Given>,
+    /// Is `with.payload` a body as the provider sent it? Then nothing is added to it; otherwise what it leaves out is made up.
+    pub whole: bool,
 }
 
 /// What a step gives in a test.

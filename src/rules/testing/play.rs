@@ -19,7 +19,7 @@ use crate::rules::types::Type;
 /// What came of an event.
 #[derive(Debug, Default)]
 pub struct Played {
-    /// One trace for each rule that hears this kind of event, in order.
+    /// One trace for each rule, in order.
     pub traces: Vec<Trace>,
     /// Calls in the order they would be made.
     pub calls: Vec<PlayedCall>,
@@ -56,12 +56,15 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
     let index = Index::new(rules.clone());
     let mut played = Played::default();
     let mut known: Vec<(Event, Vec<Trace>)> = Vec::new();
+    // Its type is large: it is made up only where somebody reads it.
+    let payload = rules.rules.iter().any(|rule| rule.reads_payload).then(|| sample::payload(happening)).flatten();
+    let nowhere = sample::event(happening, "sample", None, payload.as_ref());
     for (number, rule) in rules.rules.iter().enumerate() {
         let mut best: Option<(Trace, Event)> = None;
         for trigger in rule.triggers.iter().filter(|trigger| registry::is_heard_as(&happening.event, trigger.event)) {
             let source = trigger.source.as_deref().unwrap_or("sample");
             let declared = trigger.shapes.first().map(|(_, shape)| shape);
-            let Some(event) = sample::event(happening, source, declared) else { continue };
+            let Some(event) = sample::event(happening, source, declared, payload.as_ref()) else { continue };
             if !known.iter().any(|(other, _)| *other == event) {
                 known.push((event.clone(), index.decide_all(&event).traces));
             }
@@ -72,6 +75,13 @@ pub fn play(happening: &Happening, rules: &Arc<RuleSet>, offer: Option<&Offer>) 
             {
                 best = Some((trace.clone(), event));
             }
+        }
+        if best.is_none()
+            && let Some(event) = &nowhere
+        {
+            let checks = vec![matching::unheard(rule, event)];
+            let (name, place) = (rule.name.clone(), rule.place.clone());
+            played.traces.push(Trace { rule: name, place, verdict: Verdict::NotMatched, checks });
         }
         if let Some((trace, event)) = best {
             let matched = trace.verdict == Verdict::Matched;

@@ -8,7 +8,7 @@ use crate::matching;
 use crate::rules::github_payloads::Presence;
 use crate::rules::registry::{self, ACTOR, Declares, EventSpec, REPOSITORY};
 use crate::rules::shapes;
-use crate::rules::types::Type;
+use crate::rules::types::{Type, kind};
 
 /// When everything in a sample happens.
 const MOMENT: &str = "2026-01-02T03:04:05.000Z";
@@ -29,6 +29,8 @@ const LIKELY: &[(&str, &str)] = &[
     ("login", "mona"),
     ("author", "mona"),
     ("language", "en"),
+    ("permission", "write"),
+    ("state", "open"),
     ("revision", "service-00002"),
     ("previous_revision", "service-00001"),
 ];
@@ -41,8 +43,9 @@ pub fn of_type(kind: &Type, name: &str) -> Value {
         Type::Bool => (name == "files_complete").into(),
         Type::Int => 1.into(),
         Type::Double => json!(1.0),
-        Type::Enum(words) if name == "permission" && words.iter().any(|word| word == "write") => "write".into(),
-        Type::Enum(words) => words.first().cloned().into(),
+        Type::Enum(words) => likely(name)
+            .filter(|word| words.iter().any(|known| known == word))
+            .map_or_else(|| words.first().cloned().into(), Value::from),
         Type::Duration => "1s".into(),
         Type::Timestamp => MOMENT.into(),
         Type::String | Type::Text | Type::Secret | Type::Target | Type::Connection | Type::Escaped(_) => text(name),
@@ -57,18 +60,28 @@ fn text(name: &str) -> Value {
     if name.ends_with("url") {
         return ADDRESS.into();
     }
-    LIKELY.iter().find(|(known, _)| *known == name).map_or(name, |(_, value)| value).into()
+    likely(name).unwrap_or(name).into()
 }
 
-/// The event of a test, as if it came from `source`. `declared` is what a rule says of its content.
-pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Option<Event> {
+fn likely(name: &str) -> Option<&'static str> {
+    LIKELY.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+/// A payload of the event with a value for everything that GitHub promises; `None` where nobody described it, or a whole one is given.
+pub fn payload(happening: &Happening) -> Option<Value> {
+    registry::payload(&happening.event, None).filter(|_| !happening.whole).map(|kind| of_type(&kind, ""))
+}
+
+/// The event of a test, as if it came from `source`. `declared` is what a rule says of its content, `payload` what is made up for it.
+pub fn event(happening: &Happening, source: &str, declared: Option<&Type>, payload: Option<&Value>) -> Option<Event> {
     let spec = registry::event(&happening.event)?;
     let mut fields = of_type(&Type::Object(shapes::object(spec.fields)), "");
     if let Some(key) = spec.declares.key().filter(|key| happening.with.get(key).is_none()) {
         // Arguments that are left out get their defaults, so a command has none unless the test gives some.
-        let sample = match declared {
-            Some(declared) if spec.declares != Declares::Command => of_type(declared, key),
-            _ => json!({}),
+        let sample = match (spec.declares, declared) {
+            (Declares::Command, None) => json!([]),
+            (Declares::Command, Some(_)) | (_, None) => json!({}),
+            (_, Some(declared)) => of_type(declared, key),
         };
         fields[key] = sample;
     }
@@ -76,6 +89,17 @@ pub fn event(happening: &Happening, source: &str, declared: Option<&Type>) -> Op
         merge(&mut fields, happening.with.clone());
     }
     complete(spec, &mut fields, &happening.with);
+    if let Some(made_up) = payload {
+        let mut whole = made_up.clone();
+        agree(&mut whole, &fields);
+        for (name, context) in [("repository", &happening.repo), ("sender", &happening.actor)] {
+            agree(whole.get_mut(name).unwrap_or(&mut Value::Null), context);
+        }
+        if let Some(given) = happening.with.get("payload") {
+            merge(&mut whole, given.clone());
+        }
+        fields["payload"] = whole;
+    }
     let named = registry::repository_of(spec) != Presence::Never;
     let context = |list, there: bool, given: &Value| {
         let mut context = if there { of_type(&Type::Object(shapes::object(list)), "") } else { Value::Null };
@@ -142,6 +166,17 @@ fn repository(mut repo: Value, given: &Value) -> Value {
         }
     }
     repo
+}
+
+/// What a payload says under the same name as the event, it says as the event does.
+fn agree(payload: &mut Value, context: &Value) {
+    let (Some(payload), Some(context)) = (payload.as_object_mut(), context.as_object()) else { return };
+    for (name, value) in context {
+        let plain = value.is_string() || value.is_number() || value.is_boolean();
+        if let Some(made_up) = payload.get_mut(name).filter(|made_up| plain && kind(made_up) == kind(value)) {
+            *made_up = value.clone();
+        }
+    }
 }
 
 /// Puts `over` on top of `base`: objects field by field, everything else whole.

@@ -5,6 +5,7 @@
 //! An enumeration of a single word is written in quotes: `"open"`.
 
 mod accept;
+mod common;
 mod fit;
 mod notation;
 #[cfg(test)]

@@ -268,6 +268,6 @@ pub fn only_if(condition: &str, step: Step) -> Step {
 
 pub fn expression_of(text: &str) -> Expression {
     let names = ["event", "delivery", "steps", "failure", "result", "vars"];
-    let scope = Scope { names: names.map(|name| (name.to_owned(), Type::Any)).into() };
+    let scope = Scope { names: names.map(|name| (name.to_owned(), Type::Any)).into(), ..Scope::default() };
     Expression::compile(text, &scope).expect("the expression is right")
 }

@@ -109,7 +109,7 @@ fn step(chance: &Chance, uses: &str, name: &str, group: &str) -> Step {
 }
 
 fn deploy_step(chance: &Chance) -> Step {
-    let scope = Scope { names: [("event".to_owned(), Type::Any)].into() };
+    let scope = Scope { names: [("event".to_owned(), Type::Any)].into(), ..Scope::default() };
     let commit = Expression::compile("event.sha", &scope).expect("the expression is right");
     let fields = [
         ("step", Template::literal(json!("deploy"))),

@@ -10,15 +10,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::ast::{Ast, Kind, Word};
-use super::node::{Node, NodeKind};
+use super::node::{Node, NodeKind, Promise};
 use super::{Compiled, Environment, Expression, Fault, Scope, eval, parser};
 use crate::rules::suggest::closest;
 use crate::rules::types::Type;
 
 /// Parses, checks and compiles.
 pub(super) fn compile(source: &str, scope: &Scope, condition: bool) -> Result<Expression, Vec<Fault>> {
-    let ast = parser::parse(source).map_err(|fault| vec![fault])?;
-    let mut checker = Checker { source, scope, locals: Vec::new(), present: Vec::new(), faults: Vec::new() };
+    let (ast, faults) = parser::parse_on(source);
+    // Of what was not understood, nobody knows whether it is true or false.
+    let condition = condition && faults.is_empty();
+    let mut checker = Checker { source, scope, locals: Vec::new(), present: Vec::new(), faults };
     let checked = if condition { checker.condition(&ast) } else { checker.value(&ast) };
     if !checker.faults.is_empty() {
         checker.faults.sort_by_key(|fault| (fault.span.start, fault.span.end));
@@ -86,6 +88,12 @@ impl Checker<'_> {
             Kind::Binary(operator, left, right) => self.binary(ast, *operator, left, right),
             Kind::Call(name, arguments) => self.call(ast, name, arguments),
             Kind::Method(receiver, name, arguments) => self.method(ast, receiver, name, arguments),
+            Kind::Broken(parts) => {
+                for part in parts {
+                    self.value(part);
+                }
+                failed(span.clone())
+            }
         };
         self.constant(as_double(checked))
     }
@@ -215,10 +223,15 @@ impl Checker<'_> {
     fn name(&mut self, ast: &Ast, name: &str) -> Checked {
         if let Some(slot) = self.locals.iter().rposition(|(local, _)| local == name) {
             let result = self.locals.get(slot).map(|(_, local)| local.clone());
-            return made(ast, NodeKind::Local(slot, Vec::new()), self.narrowed(ast, result));
+            let result = self.narrowed(ast, result);
+            let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+            return made(ast, NodeKind::Local(slot, Vec::new(), Promise::of(result.as_ref())), result);
         }
         match self.scope.names.get(name) {
-            Some(root) => made(ast, NodeKind::Path(vec![name.into()]), self.narrowed(ast, Some(root.clone()))),
+            Some(root) => {
+                let result = self.narrowed(ast, Some(root.clone()));
+                made(ast, NodeKind::Path(vec![name.into()], Promise::of(result.as_ref())), result)
+            }
             None => {
                 let fault = Fault::new(ast.span.clone(), format!("there is no `{name}` here"));
                 let help = self.name_help(name);
@@ -259,20 +272,26 @@ impl Checker<'_> {
             let fault = self.no_field(inner, &inner_type, &name.text, name.span.clone());
             return self.fault(fault);
         };
+        let result = self.narrowed(ast, Some(field));
+        // What a path leads through is there if its end is; only the end has to keep a promise.
+        let promise = Promise::of(result.as_ref());
         let node = match inner_checked.node.kind {
-            NodeKind::Path(mut path) => {
+            NodeKind::Path(mut path, _) => {
                 path.reserve_exact(1);
                 path.push(name.text.as_str().into());
-                NodeKind::Path(path)
+                NodeKind::Path(path, promise)
             }
-            NodeKind::Local(slot, mut path) => {
+            NodeKind::Local(slot, mut path, _) => {
                 path.reserve_exact(1);
                 path.push(name.text.as_str().into());
-                NodeKind::Local(slot, path)
+                NodeKind::Local(slot, path, promise)
             }
-            kind => NodeKind::Field(Box::new(Node { span: inner_checked.node.span, kind }), name.text.as_str().into()),
+            kind => {
+                let inner = Node { span: inner_checked.node.span, kind };
+                NodeKind::Field(Box::new(inner), name.text.as_str().into(), promise)
+            }
         };
-        made(ast, node, self.narrowed(ast, Some(field)))
+        made(ast, node, result)
     }
 
     fn no_field(&self, inner: &Ast, of: &Type, name: &str, span: Range<usize>) -> Fault {
@@ -285,6 +304,9 @@ impl Checker<'_> {
                 _ => fault,
             };
         };
+        if let Some(fault) = self.not_of_all(inner, name, &span) {
+            return fault;
+        }
         let fault = Fault::new(span, format!("`{text}` has no `{name}`"));
         if let Some(near) = closest(name, fields.keys().map(String::as_str)) {
             return fault.with_help(format!("did you mean `{near}`?"));
@@ -292,6 +314,30 @@ impl Checker<'_> {
         let names: Vec<&str> = fields.keys().map(String::as_str).take(16).collect();
         let more = if fields.len() > names.len() { ", …" } else { "" };
         if names.is_empty() { fault } else { fault.with_help(format!("it has: {}{more}", names.join(", "))) }
+    }
+
+    /// A field that some events of the rule have and others do not, or not of the same type.
+    fn not_of_all(&self, inner: &Ast, name: &str, span: &Range<usize>) -> Option<Fault> {
+        let mut path = inner.path()?;
+        path.push(name);
+        let ("event", fields) = path.split_first().map(|(root, fields)| (*root, fields))? else { return None };
+        let of = |event: &Type| fields.iter().try_fold(event.clone(), |inner, name| inner.field(name));
+        let found: Vec<(&str, Option<Type>)> = self.scope.events.iter().map(|(name, event)| (*name, of(event))).collect();
+        if found.iter().all(|(_, found)| found.is_none()) {
+            return None;
+        }
+        let list = |has: bool| {
+            let names = found.iter().filter(|(_, found)| found.is_some() == has).map(|(name, _)| format!("`{name}`"));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let path = path.join(".");
+        let (message, help) = if found.iter().all(|(_, found)| found.is_some()) {
+            let types = found.iter().filter_map(|(name, found)| Some(format!("{} in `{name}`", found.as_ref()?.described())));
+            (format!("`{path}` is not the same in all events of this rule"), types.collect::<Vec<_>>().join(", "))
+        } else {
+            (format!("not all events of this rule have `{path}`"), format!("it is in {}, not in {}", list(true), list(false)))
+        };
+        Some(Fault::new(span.clone(), message).with_help(format!("{help}; write a rule for each")))
     }
 
     fn index(&mut self, ast: &Ast, inner: &Ast, index: &Ast) -> Checked {

@@ -91,7 +91,8 @@ impl Checker<'_> {
     }
 
     fn default(&mut self, ast: &Ast, left: &Ast, right: &Ast) -> Checked {
-        let (a, b) = (self.operand(left), self.operand(right));
+        let (mut a, b) = (self.operand(left), self.operand(right));
+        a.node.may_be_missing();
         let (Some(a_type), Some(b_type)) = (&a.result, &b.result) else { return failed(ast.span.clone()) };
         let result = match a_type {
             Type::Null => Some(b_type.clone()),
