@@ -76,6 +76,7 @@ fn rule() -> Value {
         })
     });
     rule["allOf"] = conditions.collect();
+    rule["anyOf"] = json!([{ "required": ["steps"] }, { "required": ["reply"] }]);
     rule
 }
 

@@ -239,3 +239,23 @@ fn names_are_offered_and_explained() {
     let hover = editor.at("textDocument/hover", &path, 7, 11);
     assert!(hover.to_string().contains("Patterns of branch names"), "{hover}");
 }
+
+/// What the schema can know of the broken examples; what depends on meaning is for `declic check`.
+#[test]
+fn broken_examples_are_marked() {
+    let mut editor = Editor::start();
+    let folder = root().join("rules/examples/broken");
+    let mut names: Vec<_> =
+        std::fs::read_dir(&folder).expect("the examples").map(|entry| entry.expect("an entry").path()).collect();
+    names.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    names.sort();
+    let mut said = String::new();
+    for path in names {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let lines = editor.open(&path, &format!("{MODELINE}{}", text(&path)));
+        // The words that would be right are many, and grow.
+        let short = |line: &String| format!("  {}\n", line.split(" Valid values:").next().unwrap_or_default());
+        said.push_str(&format!("{name}\n{}", lines.iter().map(short).collect::<String>()));
+    }
+    assert_eq!(said, include_str!("broken-in-editor.txt"));
+}
