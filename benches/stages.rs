@@ -1,5 +1,5 @@
-//! What each stage of a delivery costs in instructions, which valgrind counts alike on every run: `make bench-stages` prints them, and
-//! `cargo test` fails if a stage costs a tenth more than `benches/stages.txt` says.
+//! What each stage of a delivery costs in instructions, and the check of a rule, which valgrind counts alike on every run: `make bench-stages`
+//! prints them, and `cargo test` fails if a stage costs a tenth more than `benches/stages.txt` says, or if checking does not stay in proportion.
 //!
 //! `stages STAGE N` does a stage N times; without arguments it runs itself under valgrind, for few and for many times, and takes the difference.
 //! `stages --write` keeps what it found.
@@ -17,9 +17,9 @@ use declic::inbound::Inbound;
 use declic::journal::Journal;
 use declic::journal::record::{Delivery, NewDelivery};
 use declic::journal::sqlite::{Options, Sqlite};
-use declic::matching::Index;
+use declic::matching::{Index, MOST_REASONS};
 use declic::rules::load::load;
-use declic::rules::model::RuleFile;
+use declic::rules::model::{RuleFile, RuleSet};
 use declic::settings::SourceSettings;
 use declic::sources::{self, Around, Source, Taken};
 use declic_actions::secret::Secret;
@@ -30,10 +30,28 @@ use serde_json::json;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// And how often each is done for the lower and the higher count.
-const STAGES: [(&str, u64, u64); 4] = [("verify", 8, 40), ("decode", 8, 40), ("decide", 8, 40), ("append", 64, 256)];
+const STAGES: [(&str, u64, u64); 7] = [
+    ("verify", 8, 40),
+    ("decode", 8, 40),
+    ("decide", 8, 40),
+    // Ten rules that hear the delivery and do not start: with the reasons that are stored, and without any.
+    ("reasons", 8, 40),
+    ("verdicts", 8, 40),
+    ("append", 64, 256),
+    // One rule of a file.
+    ("check", 20, 120),
+];
+/// A thousand rules cost at most so many instructions to check: a fraction of a second on any machine of today.
+const CHECK: f64 = 2e9;
+/// A rule among a thousand costs at most so much of what one among a hundred costs.
+const GROWTH: f64 = 1.2;
 /// More than this part of the known count is a regression.
 const TOLERATED: f64 = 0.10;
 const SECRET: &str = "a secret of this bench";
+/// Conditions: one that holds, one that does not, and one that reads GitHub's payload.
+const LIKELY: &str = "!event.message.contains(\"[skip deploy]\")";
+const UNLIKELY: &str = "event.message.contains(\"[skip deploy]\")";
+const TYPED: &str = "event.payload.repository.archived == false && event.payload.commits.exists(c, c.distinct)";
 /// Deliveries that are appended together.
 const TOGETHER: usize = 64;
 
@@ -77,17 +95,28 @@ fn delivery(source: &dyn Source) -> Delivery {
     Delivery { id: "bench".to_owned(), content, replay: false, learned: None }
 }
 
-/// Ten rules for this repository, of which each looks at branch, paths and a condition.
-fn index() -> Index {
+/// Rules for this repository, of which each looks at branch, paths and a condition.
+fn rules(count: u64, condition: &str) -> RuleSet {
     let mut text = String::from("version: 1\nrules:\n");
-    for number in 0..10 {
+    for number in 0..count {
         text.push_str(&format!(
             "  rule-{number}:\n    on: {{ github.push: {{ branches: [main, \"release/**\"], paths: [\"services/**\", \"!**/*.md\"] }} }}\n    \
-             if: '!event.message.contains(\"[skip deploy]\")'\n    steps:\n      - uses: log\n        with: {{ message: \"${{{{ event.sha }}}}\" }}\n"
+             if: '{condition}'\n    steps:\n      - uses: log\n        with: {{ message: \"${{{{ event.sha }}}}\" }}\n"
         ));
     }
     let files = [RuleFile { path: "bench.yaml".to_owned(), text }];
-    Index::new(Arc::new(load(&files, None).unwrap_or_else(|faults| panic!("{:?}", faults.first())).set))
+    load(&files, None).unwrap_or_else(|faults| panic!("{:?}", faults.first())).set
+}
+
+/// Decides with so many reasons of rules that do not match, and writes down what is stored.
+fn decide(times: u64, condition: &str, reasons: usize) {
+    let source = github();
+    let index = Index::new(Arc::new(rules(10, condition)));
+    let event: Event = source.decode(&delivery(source.as_ref()), false).ok().flatten().expect("a push");
+    for _ in 0..times {
+        let decisions = index.decide_within(black_box(&event), reasons);
+        black_box(serde_json::to_string(&decisions.to_store()).expect("traces are plain data"));
+    }
 }
 
 fn do_stage(stage: &str, times: u64) {
@@ -106,14 +135,10 @@ fn do_stage(stage: &str, times: u64) {
                 black_box(source.decode(black_box(&delivery), true).expect("a push"));
             }
         }
-        "decide" => {
-            let (index, delivery) = (index(), delivery(source.as_ref()));
-            let event: Event = source.decode(&delivery, false).ok().flatten().expect("a push");
-            for _ in 0..times {
-                let decisions = index.decide(black_box(&event));
-                black_box(serde_json::to_string(&decisions.to_store()).expect("traces are plain data"));
-            }
-        }
+        "decide" => decide(times, LIKELY, MOST_REASONS),
+        "reasons" => decide(times, UNLIKELY, MOST_REASONS),
+        "verdicts" => decide(times, UNLIKELY, 0),
+        "check" => drop(black_box(rules(times, TYPED))),
         "append" => append(&delivery(source.as_ref()).content, usize::try_from(times).unwrap_or(usize::MAX)),
         _ => panic!("no such stage: {stage}"),
     }
@@ -179,6 +204,18 @@ fn keep(file: &Path, found: &[(String, f64)]) -> std::io::Result<()> {
     )
 }
 
+/// Checking stays in proportion: a rule costs as much among a thousand as among a hundred, and a thousand cost little.
+fn checking(a_rule: f64) {
+    let among_many = per_delivery("check", 800, 1_000).unwrap_or_else(|why| panic!("check: {why}"));
+    println!(
+        "1,000 rules: {:.0} million instructions; the last ones cost {:.2} times the first ones",
+        a_rule / 1e3,
+        among_many / a_rule
+    );
+    assert!(among_many <= a_rule * GROWTH, "a rule among many costs more to check than one among few");
+    assert!(among_many * 1e3 <= CHECK || cfg!(debug_assertions), "1,000 rules cost too much to check");
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     if let [stage, times] = arguments.as_slice()
@@ -200,6 +237,10 @@ fn main() {
         worse |= before.is_none_or(|before| count > before * (1.0 + TOLERATED));
         found.push((name, count));
     }
+    let of =
+        |stage: &str| found.iter().find(|(name, _)| name.ends_with(&format!(" {stage}"))).map_or(f64::NAN, |(_, count)| *count);
+    println!("reasons add {:.1} times what the verdicts cost", of("reasons") / of("verdicts") - 1.0);
+    checking(of("check"));
     if arguments.iter().any(|argument| argument == "--write") {
         keep(&file, &found).expect("benches/stages.txt can be written");
     } else {

@@ -246,7 +246,7 @@ impl State {
 
     fn decide(&self, delivery: &record::Delivery, index: &Index) -> Result<Decisions, Failure> {
         let event = self.decode(delivery).map_err(Failure::conflict)?;
-        let decisions = event.map(|event| index.decide(&event)).unwrap_or_default();
+        let decisions = event.map(|event| index.decide_all(&event)).unwrap_or_default();
         let traces = decisions.traces.into_iter().map(|trace| self.redaction.trace(trace));
         let items = traces.map(Decision::from).collect();
         Ok(Decisions { revision: index.rules().revision.clone(), items })

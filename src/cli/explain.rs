@@ -172,7 +172,7 @@ fn read(payload: &Path, event: &'static str) -> Result<Happening, String> {
 fn shown(played: &Played, paint: Paint) -> String {
     let mut text = String::new();
     if played.traces.is_empty() {
-        text.push_str("no rule hears this event\n");
+        text.push_str("there are no rules\n");
     }
     for trace in &played.traces {
         text.push_str(&reasons::render(trace, paint));

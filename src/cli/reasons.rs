@@ -15,6 +15,14 @@ pub fn render(trace: &Trace, paint: Paint) -> String {
         Verdict::Denied => (paint.red("denied  "), &trace.rule),
         Verdict::Error => (paint.red("ERROR   "), &trace.rule),
     };
+    // A rule that does not hear the event, or is switched off, is a line.
+    if let ([Check { holds: false, text: why, found, reason: None, hint: None }], Verdict::NotMatched) =
+        (trace.checks.as_slice(), trace.verdict)
+    {
+        let why = paint.dim(&format!("{} ({})", printable(why), printable(found)));
+        line(&mut text, &format!("{word} {}: {why}", printable(name)));
+        return text;
+    }
     line(&mut text, &format!("{word} {}", printable(name)));
     for check in &trace.checks {
         render_check(&mut text, check, paint);

@@ -10,7 +10,7 @@ use crate::rules::types::Type;
 /// `event.args` as the rule declares it: from a list of words, or from an object whose gaps get their defaults.
 /// `None` if the trigger declares none. An error says which word does not fit.
 pub(super) fn read(trigger: &Trigger, event: &Event) -> Result<Option<Value>, String> {
-    if trigger.arguments.is_empty() {
+    if !trigger.shapes.iter().any(|(name, _)| name == "args") {
         return Ok(None);
     }
     let given = event.event.get("args").unwrap_or(&Value::Null);

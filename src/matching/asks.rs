@@ -39,8 +39,8 @@ impl Asks {
     /// nothing is asked for the sake of rules that would not start anyway.
     pub(super) fn add(&mut self, rule: &Rule, triggers: &[&Trigger], event: &Event) {
         let refused = |trigger: &Trigger| {
-            let mut checks = trigger.filters.iter().filter_map(|filter| filter::check(filter, trigger, event));
-            event.is_own() && !trigger.own_events || checks.any(|check| !check.holds)
+            let mut answers = trigger.filters.iter().filter_map(|filter| filter::decide(filter, trigger, event));
+            event.is_own() && !trigger.own_events || answers.any(|answer| !answer.holds)
         };
         let (on_github, in_slack) = (event.kind.starts_with("github."), event.kind.starts_with("slack."));
         let on_pull_request =

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::allow::allowed;
-use super::look::{Occasion, look};
+use super::look::{Checks, Occasion, look};
 use super::{Index, Verdict};
 use crate::event::Event;
 use crate::rules::model::{FilterTest, Trigger};
@@ -27,11 +27,11 @@ impl Index {
         let (mut starts, mut found) = (false, None);
         self.heard(event, |rule, heard| {
             for trigger in heard.iter().filter(|trigger| trigger.event == event.kind) {
-                let trace = look(rule, trigger, &occasion);
-                starts |= trace.verdict == Verdict::Matched;
-                let words = trace.checks.last().filter(|check| {
-                    trace.verdict == Verdict::NotMatched && (check.text == "args" || check.text.starts_with("args:"))
-                });
+                let (verdict, checks) = look(rule, trigger, &occasion, Checks::new(true));
+                starts |= verdict == Verdict::Matched;
+                let words = checks
+                    .last()
+                    .filter(|check| verdict == Verdict::NotMatched && (check.text == "args" || check.text.starts_with("args:")));
                 // Strangers are not talked to.
                 let may = || allowed(rule.allow.as_deref(), event).is_none_or(|check| check.holds);
                 if let Some(check) = words.filter(|_| found.is_none() && may()) {

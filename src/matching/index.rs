@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::look::{Occasion, look, overlooked};
-use super::{Asks, Check, Decisions, Trace, Verdict};
+use super::look::{Checks, Occasion, look, overlooked};
+use super::{Asks, Check, Decisions, Verdict};
 use crate::event::Event;
 use crate::rules::model::{FilterTest, Rule, RuleSet, Trigger};
 use crate::rules::registry;
@@ -84,13 +84,27 @@ impl Index {
 
     /// Holds an event against every rule that could start.
     pub fn decide(&self, event: &Event) -> Decisions {
+        self.decide_within(event, usize::MAX)
+    }
+
+    /// The same with reasons for at most so many of the rules that do not match; the others are counted, and no reason is made for them.
+    /// Of rules that start, are refused or fail, there is always a reason.
+    pub fn decide_within(&self, event: &Event, most: usize) -> Decisions {
         let occasion = Occasion::new(event);
         let mut decisions = Decisions::default();
+        let (mut left, mut looked_at) = (most, 0);
         self.heard(event, |rule, heard| {
-            if let Some(trace) = best(rule, heard, &occasion) {
-                decisions.add(rule, trace);
+            looked_at += 1;
+            let keeps =
+                left > 0 || best(rule, heard, &occasion, false).is_some_and(|(verdict, _)| verdict != Verdict::NotMatched);
+            if !keeps {
+                decisions.more += 1;
+            } else if let Some((verdict, checks)) = best(rule, heard, &occasion, true) {
+                left = left.saturating_sub(usize::from(verdict == Verdict::NotMatched));
+                decisions.add(rule, verdict, checks);
             }
         });
+        decisions.unheard = self.set.rules.len().saturating_sub(looked_at);
         decisions
     }
 
@@ -149,8 +163,9 @@ impl Index {
         for rule in &self.set.rules {
             let heard: Vec<&Trigger> =
                 rule.triggers.iter().filter(|trigger| rule.enabled && overlooked(rule, trigger, event).is_none()).collect();
-            let trace = best(rule, &heard, &occasion).unwrap_or_else(|| not_looked_at(rule, event));
-            decisions.add(rule, trace);
+            let looked = best(rule, &heard, &occasion, true);
+            let (verdict, checks) = looked.unwrap_or_else(|| (Verdict::NotMatched, vec![unheard(rule, event)]));
+            decisions.add(rule, verdict, checks);
         }
         decisions
     }
@@ -161,22 +176,22 @@ fn hears(kinds: &HashSet<&'static str>, event_kind: &str) -> bool {
     kinds.contains(event_kind) || registry::also(event_kind).is_some_and(|kind| kinds.contains(kind))
 }
 
-/// The trace of the first trigger that lets the rule start; of the first one if none does. A rule starts once for an event.
-fn best(rule: &Rule, heard: &[&Trigger], occasion: &Occasion<'_>) -> Option<Trace> {
+/// What the first trigger says that lets the rule start; the first one if none does. A rule starts once for an event.
+fn best(rule: &Rule, heard: &[&Trigger], occasion: &Occasion<'_>, kept: bool) -> Option<(Verdict, Vec<Check>)> {
     let mut first = None;
     for trigger in heard {
-        let trace = look(rule, trigger, occasion);
-        if trace.verdict == Verdict::Matched {
-            return Some(trace);
+        let looked = look(rule, trigger, occasion, Checks::new(kept));
+        if looked.0 == Verdict::Matched {
+            return Some(looked);
         }
-        first.get_or_insert(trace);
+        first.get_or_insert(looked);
     }
     first
 }
 
-/// The trace of a rule that the index does not even offer.
-fn not_looked_at(rule: &Rule, event: &Event) -> Trace {
-    let check = if rule.enabled {
+/// Why the index does not even offer a rule.
+pub(crate) fn unheard(rule: &Rule, event: &Event) -> Check {
+    if rule.enabled {
         let checks = rule.triggers.iter().filter_map(|trigger| overlooked(rule, trigger, event));
         // Of several triggers, the one of the same event says most.
         checks
@@ -184,8 +199,7 @@ fn not_looked_at(rule: &Rule, event: &Event) -> Trace {
             .unwrap_or_else(|| Check::new(false, "on", "it hears no event"))
     } else {
         Check::new(false, "enabled", "the rule is switched off by `enabled: false`")
-    };
-    Trace { rule: rule.name.clone(), place: rule.place.clone(), verdict: Verdict::NotMatched, checks: vec![check] }
+    }
 }
 
 /// The repositories that a rule can be found by; `None` stands for all.

@@ -1,6 +1,5 @@
 //! One rule against one event: every check in order, until one fails.
 
-use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,9 +7,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::allow::allowed;
-use super::{Check, Trace, Verdict, arguments, filter};
+use super::{Check, Verdict, arguments, filter};
 use crate::event::Event;
-use crate::rules::expr::{Environment, EvaluationError, Expression, Reason, Roots, show};
+use crate::rules::expr::{Environment, EvaluationError, Expression, Roots, show};
 use crate::rules::model::{Rule, Trigger};
 use crate::rules::registry;
 
@@ -114,62 +113,63 @@ pub(super) fn overlooked(rule: &Rule, trigger: &Trigger, event: &Event) -> Optio
     })
 }
 
-/// All checks of a rule that hears the event.
-pub(super) fn look(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>) -> Trace {
-    let mut checks = Vec::new();
-    let verdict = verdict(rule, trigger, occasion, &mut checks);
-    Trace { rule: rule.name.clone(), place: rule.place.clone(), verdict, checks }
+/// The checks of a rule, in order. Where nobody keeps the reasons, none is made.
+pub(super) struct Checks(Option<Vec<Check>>);
+
+impl Checks {
+    /// Reasons, if somebody keeps them.
+    pub fn new(kept: bool) -> Self {
+        Self(kept.then(Vec::new))
+    }
+
+    fn kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn add(&mut self, check: impl FnOnce() -> Check) {
+        if let Some(checks) = &mut self.0 {
+            checks.push(check());
+        }
+    }
 }
 
-fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut Vec<Check>) -> Verdict {
+/// What becomes of a rule that hears the event; all its checks are in the trace, if reasons are kept.
+pub(super) fn look(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, mut checks: Checks) -> (Verdict, Vec<Check>) {
+    let verdict = verdict(rule, trigger, occasion, &mut checks);
+    (verdict, checks.0.unwrap_or_default())
+}
+
+fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut Checks) -> Verdict {
     let event = occasion.event;
-    checks.push(Check::new(true, format!("event {}", trigger.event), ""));
+    checks.add(|| Check::new(true, format!("event {}", trigger.event), ""));
     if let Some(source) = &trigger.source {
-        checks.push(Check::new(true, format!("source: {source}"), ""));
+        checks.add(|| Check::new(true, format!("source: {source}"), ""));
     }
     if event.is_own() {
-        checks.push(own(trigger));
+        checks.add(|| own(trigger));
         if !trigger.own_events {
             return Verdict::NotMatched;
         }
     }
-    if let Some(check) = deletion(rule, event) {
-        checks.push(check);
+    if is_unwanted_deletion(rule, event) {
+        checks.add(|| deletion(event));
         return Verdict::NotMatched;
     }
-    for filter in &trigger.filters {
-        let Some(check) = filter::check(filter, trigger, event) else { continue };
-        let holds = check.holds;
-        checks.push(check);
-        if !holds {
+    for answer in trigger.filters.iter().filter_map(|filter| filter::decide(filter, trigger, event)) {
+        checks.add(|| answer.check());
+        if !answer.holds {
             return Verdict::NotMatched;
         }
     }
     let arguments = match arguments::read(trigger, event) {
         Ok(arguments) => arguments,
         Err(found) => {
-            checks.push(Check::new(false, "args", found));
+            checks.add(|| Check::new(false, "args", found));
             return Verdict::NotMatched;
         }
     };
-    for (name, shape) in &trigger.shapes {
-        let value = match arguments.as_ref().filter(|_| name == "args") {
-            Some(arguments) => Cow::Borrowed(arguments),
-            None => Cow::Borrowed(event.event.get(name).unwrap_or(&Value::Null)),
-        };
-        let found = shape.fits(&value).map_err(|mismatch| {
-            let path = match mismatch.path.as_str() {
-                "" => format!("event.{name}"),
-                list if list.starts_with('[') => format!("event.{name}{list}"),
-                path => format!("event.{name}.{path}"),
-            };
-            format!("{path} {}", mismatch.message)
-        });
-        let holds = found.is_ok();
-        checks.push(Check::new(holds, format!("{name}: {shape}"), found.err().unwrap_or_default()));
-        if !holds {
-            return Verdict::NotMatched;
-        }
+    if !shapes_fit(trigger, event, arguments.as_ref(), checks) {
+        return Verdict::NotMatched;
     }
     if let Some(failed) = condition(rule, occasion, arguments, checks) {
         return failed;
@@ -178,10 +178,35 @@ fn verdict(rule: &Rule, trigger: &Trigger, occasion: &Occasion<'_>, checks: &mut
         None => Verdict::Matched,
         Some(check) => {
             let holds = check.holds;
-            checks.push(check);
+            checks.add(|| check);
             if holds { Verdict::Matched } else { Verdict::Denied }
         }
     }
+}
+
+/// Is the content as the rule declares it?
+fn shapes_fit(trigger: &Trigger, event: &Event, arguments: Option<&Value>, checks: &mut Checks) -> bool {
+    for (name, shape) in &trigger.shapes {
+        let given = arguments.filter(|_| name == "args");
+        let value = given.unwrap_or_else(|| event.event.get(name).unwrap_or(&Value::Null));
+        let mismatch = shape.fits(value).err();
+        let holds = mismatch.is_none();
+        checks.add(|| {
+            let found = mismatch.map(|mismatch| {
+                let path = match mismatch.path.as_str() {
+                    "" => format!("event.{name}"),
+                    list if list.starts_with('[') => format!("event.{name}{list}"),
+                    path => format!("event.{name}.{path}"),
+                };
+                format!("{path} {}", mismatch.message)
+            });
+            Check::new(holds, format!("{name}: {shape}"), found.unwrap_or_default())
+        });
+        if !holds {
+            return false;
+        }
+    }
+    true
 }
 
 /// What we did ourselves starts a rule only where it says so.
@@ -195,41 +220,48 @@ fn own(trigger: &Trigger) -> Check {
 }
 
 /// A ref that was deleted has nothing to act on, unless the rule asks for deletions in so many words.
-fn deletion(rule: &Rule, event: &Event) -> Option<Check> {
+fn is_unwanted_deletion(rule: &Rule, event: &Event) -> bool {
     let deleted = event.kind == "github.push" && event.event.get("deleted") == Some(&Value::Bool(true));
-    let asked_for = rule.condition.as_ref().is_some_and(|condition| condition.reads(&["event", "deleted"]));
-    (deleted && !asked_for).then(|| {
-        let found = format!("event.ref = {} was deleted", show(event.event.get("ref").unwrap_or(&Value::Null)));
-        let hint = Some("a rule that wants deletions reads event.deleted in its `if`".to_owned());
-        Check { hint, ..Check::new(false, "the ref exists", found) }
-    })
+    deleted && !rule.condition.as_ref().is_some_and(|condition| condition.reads(&["event", "deleted"]))
+}
+
+fn deletion(event: &Event) -> Check {
+    let found = format!("event.ref = {} was deleted", show(event.event.get("ref").unwrap_or(&Value::Null)));
+    let hint = Some("a rule that wants deletions reads event.deleted in its `if`".to_owned());
+    Check { hint, ..Check::new(false, "the ref exists", found) }
 }
 
 /// `if:`. An error is never "false".
-fn condition(rule: &Rule, occasion: &Occasion<'_>, arguments: Option<Value>, checks: &mut Vec<Check>) -> Option<Verdict> {
+fn condition(rule: &Rule, occasion: &Occasion<'_>, arguments: Option<Value>, checks: &mut Checks) -> Option<Verdict> {
     let condition = rule.condition.as_ref()?;
-    match explained(condition, rule, occasion, arguments) {
-        Ok(reason) => {
+    let evaluated = if checks.kept() {
+        evaluated(condition, rule, occasion, arguments, |roots| condition.explain(roots)).map(|reason| {
             let holds = reason.holds;
-            checks.push(Check { reason: Some(reason), ..Check::new(holds, "if", "") });
-            (!holds).then_some(Verdict::NotMatched)
-        }
+            checks.add(|| Check { reason: Some(reason), ..Check::new(holds, "if", "") });
+            holds
+        })
+    } else {
+        evaluated(condition, rule, occasion, arguments, |roots| condition.holds(roots))
+    };
+    match evaluated {
+        Ok(holds) => (!holds).then_some(Verdict::NotMatched),
         Err(error) => {
-            checks.push(Check::new(false, format!("if {}", condition.source()), error.message));
+            checks.add(|| Check::new(false, format!("if {}", condition.source()), error.message));
             Some(Verdict::Error)
         }
     }
 }
 
-fn explained(
+fn evaluated<T>(
     condition: &Expression,
     rule: &Rule,
     occasion: &Occasion<'_>,
     arguments: Option<Value>,
-) -> Result<Reason, EvaluationError> {
+    evaluate: impl FnOnce(&dyn Roots) -> Result<T, EvaluationError>,
+) -> Result<T, EvaluationError> {
     if condition.reads(&["vars"]) {
-        return condition.explain(&with_vars(rule, occasion.environment(arguments))?);
+        return evaluate(&with_vars(rule, occasion.environment(arguments))?);
     }
     let event = occasion.event;
-    condition.explain(&View { event, with_arguments: arguments.and_then(|arguments| with_arguments(event, arguments)) })
+    evaluate(&View { event, with_arguments: arguments.and_then(|arguments| with_arguments(event, arguments)) })
 }

@@ -20,6 +20,7 @@ pub(crate) use allow::EVERY_GROUP;
 pub use asks::Asks;
 pub use help::Misused;
 pub use index::Index;
+pub(crate) use index::unheard;
 pub use look::environment;
 
 /// What became of one rule for one event.
@@ -84,30 +85,37 @@ pub struct Check {
 pub struct Decisions {
     /// Rules that start, in order.
     pub matched: Vec<Arc<Rule>>,
-    /// One for each rule looked at, in order.
+    /// One for each rule looked at, in order, as far as reasons were kept.
     pub traces: Vec<Trace>,
+    /// Rules that were looked at and did not match, beyond those that have a trace.
+    pub more: usize,
+    /// Rules that were not looked at: of other events, sources or repositories, or switched off.
+    pub unheard: usize,
 }
 
 /// So many reasons are stored with a delivery of rules that did not match; beyond that only their number is.
-const MOST_REASONS: usize = 200;
+pub const MOST_REASONS: usize = 200;
 
 impl Decisions {
-    /// The traces as they are stored: everything that started, was refused or failed, and a bounded number of the others. However
-    /// many rules hear an event, its reasons stay small.
+    /// The traces as they are stored: however many rules there are, they stay small, and every rule is at least counted.
     pub fn to_store(&self) -> Vec<Cow<'_, Trace>> {
-        let mut left = MOST_REASONS;
-        let kept = |trace: &&Trace| {
-            let counts = trace.verdict == Verdict::NotMatched;
-            let keeps = !counts || left > 0;
-            left = left.saturating_sub(usize::from(counts));
-            keeps
+        let mut traces: Vec<Cow<'_, Trace>> = self.traces.iter().map(Cow::Borrowed).collect();
+        let counted = |count: usize, one: &str, many: &str| {
+            let text = if count == 1 { format!("1 {one}") } else { format!("{count} {many}") };
+            (count > 0).then(|| Check::new(false, text, "`declic explain --delivery` names them"))
         };
-        let mut traces: Vec<Cow<'_, Trace>> = self.traces.iter().filter(kept).map(Cow::Borrowed).collect();
-        let more = self.traces.len() - traces.len();
-        if more > 0 {
-            let check = Check::new(false, format!("{more} more rules did not match"), "`declic explain --delivery` names them");
+        let checks = [
+            counted(self.more, "more rule did not match", "more rules did not match"),
+            counted(
+                self.unheard,
+                "rule is for other events, sources or repositories, or switched off",
+                "rules are for other events, sources or repositories, or switched off",
+            ),
+        ];
+        let checks: Vec<Check> = checks.into_iter().flatten().collect();
+        if !checks.is_empty() {
             let (rule, place) = ("…".to_owned(), String::new());
-            traces.push(Cow::Owned(Trace { rule, place, verdict: Verdict::NotMatched, checks: vec![check] }));
+            traces.push(Cow::Owned(Trace { rule, place, verdict: Verdict::NotMatched, checks }));
         }
         traces
     }
@@ -127,11 +135,11 @@ impl Decisions {
     }
 
     /// Files what became of a rule.
-    fn add(&mut self, rule: &Arc<Rule>, trace: Trace) {
-        if trace.verdict == Verdict::Matched {
+    fn add(&mut self, rule: &Arc<Rule>, verdict: Verdict, checks: Vec<Check>) {
+        if verdict == Verdict::Matched {
             self.matched.push(Arc::clone(rule));
         }
-        self.traces.push(trace);
+        self.traces.push(Trace { rule: rule.name.clone(), place: rule.place.clone(), verdict, checks });
     }
 }
 

@@ -17,7 +17,7 @@ use crate::journal::LedgerError;
 use crate::journal::record::{
     About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewDelivery, NewRun, Repeats, RunFailure, Verdict,
 };
-use crate::matching::{self, Asks, Index, Trace};
+use crate::matching::{self, Asks, Index, MOST_REASONS, Trace};
 use crate::report::metrics::RunLabels;
 use crate::repositories::Brought;
 use crate::rules::expr::Environment;
@@ -229,7 +229,7 @@ fn by_rules(shared: &Shared, index: &Index, brought: &Brought, event: &Event) ->
     let stored = |trace: &Trace| serde_json::to_value(trace).unwrap_or(Value::Null);
     for index in std::iter::once(index).chain(brought.sets.iter().map(|set| set.index().as_ref())) {
         let revision = &index.rules().revision;
-        let mut decisions = index.decide(event);
+        let mut decisions = index.decide_within(event, MOST_REASONS);
         if let Some(repositories) = &shared.repositories {
             decisions.refuse(|rule| {
                 let refused = rule.owner.is_some().then(|| repositories.admit(revision, Timestamp::now()).err());

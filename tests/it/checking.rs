@@ -121,6 +121,43 @@ fn a_payload_that_cannot_be_read_is_named_with_the_reason() {
 }
 
 #[test]
+fn explain_names_every_rule_also_those_that_do_not_hear_the_event() {
+    let rules = "version: 1\nrules:\n  heard:\n    on: { github.push: { branches: [main] } }\n    steps: []\n  \
+        other:\n    on: { github.release: }\n    steps: []\n  off:\n    enabled: false\n    on: { github.push: }\n    steps: []\n";
+    let folder = folder(&[("rules.yaml", rules), ("push.yaml", "with: { branch: next }\n")]);
+    let (out, why, status) = said(folder.path(), &["explain", "--event", "github.push", "--payload", "push.yaml", "rules.yaml"]);
+    assert_eq!(status, Some(0), "{why}");
+    let expected = "no match heard\n    ✔ event github.push\n    ✘ branches: [main]      (event.branch = \"next\", no pattern matches)\n\
+        no match other: event github.release (this is github.push)\n\
+        no match off: enabled (the rule is switched off by `enabled: false`)\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
+fn a_payload_of_a_test_is_completed_and_a_whole_one_is_not() {
+    let rules = "version: 1\nrules:\n  r:\n    on: { github.pull_request: }\n    if: event.payload.pull_request.state != 'closed' && event.payload.number == 7\n    steps: []\n\
+        tests:\n  - { name: open, event: github.pull_request, with: { number: 7 }, expect: { matched: [r] } }\n  \
+        - { name: closed, event: github.pull_request, with: { number: 7, payload: { pull_request: { state: closed } } }, expect: { matched: [] } }\n";
+    let end = |repository: &str| {
+        format!(r#"{{ "ref": "x", "sha": "{}", "repo": {{ "id": {repository}, "full_name": "acme/web" }} }}"#, "1".repeat(40))
+    };
+    // GitHub's description promises `state`, and here it is not.
+    let body = format!(
+        r#"{{ "action": "opened", "number": 7, "pull_request": {{ "number": 7, "title": "t", "html_url": "https://x", "head": {}, "base": {} }},
+            "repository": {{ "id": 1, "name": "web", "full_name": "acme/web", "default_branch": "main", "private": true, "html_url": "https://x", "owner": {{ "login": "acme" }} }},
+            "sender": {{ "login": "mona", "id": 1, "type": "User" }} }}"#,
+        end("1"),
+        end("1")
+    );
+    let folder = folder(&[("rules.yaml", rules), ("opened.json", &body)]);
+    let (out, why, status) = said(folder.path(), &["test", "rules.yaml"]);
+    assert_eq!(status, Some(0), "{out}{why}");
+    let arguments = ["explain", "--event", "github.pull_request", "--payload", "opened.json", "rules.yaml"];
+    let (out, why, _) = said(folder.path(), &arguments);
+    assert!(out.contains("ERROR    r") && out.contains("`event.payload.pull_request.state` is missing"), "{out}{why}");
+}
+
+#[test]
 fn bodies_are_explained_as_their_providers_send_them() {
     let rules = "version: 1\nrules:\n  image:\n    on: { gcp.image: { source: s } }\n    if: event.tag == \"v1\"\n    steps: [{ uses: log, with: { message: x } }]\n  \
         talk:\n    on: { dialogflow.intent: { source: s, intents: [hours] } }\n    reply: { text: hello }\n  \

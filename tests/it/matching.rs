@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use declic::event::Event;
-use declic::matching::{Index, Trace, Verdict, environment};
+use declic::matching::{Index, MOST_REASONS, Trace, Verdict, environment};
 use declic::rules::check::{Ground, check};
 use declic::rules::model::RuleSet;
 use serde_json::{Value, json};
@@ -273,15 +273,52 @@ fn a_command_is_heard_as_a_comment_too_and_starts_a_rule_once() {
 }
 
 #[test]
+fn a_guard_fails_closed_where_a_promised_field_is_gone() {
+    let index = index(
+        "  r:\n    on: { github.pull_request: { forks: true } }\n    if: event.payload.pull_request.user.type ?? 'User' != 'Bot' && event.payload.pull_request.state != 'closed'\n    STEPS\n",
+    );
+    let found = |payload: Value| {
+        let mut event = push(json!({ "fork": false, "payload": payload }));
+        event.kind = "github.pull_request".to_owned();
+        let trace = index.decide(&event).traces.remove(0);
+        (trace.verdict, trace.checks.last().map(|check| check.found.clone()).unwrap_or_default())
+    };
+    assert_eq!(found(json!({ "pull_request": { "state": "open" } })).0, Verdict::Matched);
+    assert_eq!(found(json!({ "pull_request": { "state": "closed" } })).0, Verdict::NotMatched);
+    let missing = "`event.payload.pull_request.state` is missing, though its type promises a string";
+    for payload in [json!({ "pull_request": {} }), json!({ "pull_request": null }), json!({})] {
+        assert_eq!(found(payload), (Verdict::Error, missing.to_owned()));
+    }
+    let other = "`event.payload.pull_request.state` is a bool, though its type promises a string";
+    assert_eq!(found(json!({ "pull_request": { "state": true } })), (Verdict::Error, other.to_owned()));
+}
+
+#[test]
+fn what_is_not_known_to_be_no_fork_is_not_let_in() {
+    let index = index("  r:\n    on: { github.pull_request: { } }\n    STEPS\n");
+    let verdict = |fields: Value| {
+        let mut event = push(fields);
+        event.kind = "github.pull_request".to_owned();
+        index.decide(&event).traces.remove(0).verdict
+    };
+    assert_eq!(verdict(json!({ "fork": false })), Verdict::Matched);
+    assert_eq!(verdict(json!({ "fork": true })), Verdict::NotMatched);
+    assert_eq!(verdict(json!({})), Verdict::NotMatched);
+}
+
+#[test]
 fn reasons_stay_few_however_many_rules_hear_an_event() {
-    let mut rules = String::new();
+    let mut rules = String::from("  other:\n    on: { github.pull_request: }\n    STEPS\n");
     for number in 0..1000 {
         rules.push_str(&format!("  r{number}:\n    on: {{ github.push: {{ branches: [b{number}] }} }}\n    STEPS\n"));
     }
-    let decisions = index(&rules).decide(&push(json!({ "branch": "b999" })));
-    assert_eq!((decisions.traces.len(), decisions.matched.len()), (1000, 1));
+    let (index, event) = (index(&rules), push(json!({ "branch": "b999" })));
+    assert_eq!(index.decide(&event).traces.len(), 1000);
+    let decisions = index.decide_within(&event, MOST_REASONS);
+    assert_eq!((decisions.traces.len(), decisions.matched.len()), (201, 1));
     let stored = decisions.to_store();
     assert_eq!(stored.len(), 202);
     assert!(stored.iter().any(|trace| trace.rule == "r999" && trace.verdict == Verdict::Matched));
-    assert_eq!(stored.last().map(|trace| trace.checks[0].text.as_str()), Some("799 more rules did not match"));
+    let counted: Vec<&str> = stored.last().into_iter().flat_map(|trace| &trace.checks).map(|check| check.text.as_str()).collect();
+    assert_eq!(counted, ["799 more rules did not match", "1 rule is for other events, sources or repositories, or switched off"]);
 }

@@ -104,7 +104,7 @@ impl Ledger for Here {
         let files = rule_files::read(&folder, &settings.rules).map_err(Trouble::wrong)?;
         let index = Index::new(Arc::new(reload::rebuild(&files, &settings.offer).map_err(Trouble::wrong)?));
         let Some(event) = source.decode(&delivery, true).map_err(Trouble::wrong)? else { return Ok(Vec::new()) };
-        Ok(index.decide(&event).traces.into_iter().map(|trace| self.redaction.trace(trace)).collect())
+        Ok(index.decide_all(&event).traces.into_iter().map(|trace| self.redaction.trace(trace)).collect())
     }
 
     fn replay(&self, delivery: &str) -> Result<String, Trouble> {
