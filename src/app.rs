@@ -21,7 +21,6 @@ use crate::access::Outside;
 use crate::access::door::Door;
 use crate::access::visibility::Visibility;
 use crate::api::{self, State};
-use crate::clock::Timestamp;
 use crate::dispatch::queue::Queue;
 use crate::journal::Journal;
 use crate::journal::crash::Faults;

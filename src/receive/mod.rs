@@ -3,7 +3,7 @@
 //! Nothing is parsed before it verified, nothing is acknowledged before it is journaled, and what is refused leaves no trace but a
 //! count and, at most every few seconds, a line in the log.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -98,6 +98,8 @@ pub struct Parts {
 pub struct Front {
     parts: Parts,
     by_path: HashMap<String, Arc<dyn Source>>,
+    /// Folders that sources are in: nothing else answers there, so that nobody learns which names almost exist.
+    folders: HashSet<String>,
     refusals: refusals::Log,
     budget: body::Budget,
     recent: recent::Bodies,
@@ -116,8 +118,9 @@ impl Front {
                 return Err(format!("the sources {} and {} have the same path {path}", other.name(), source.name()));
             }
         }
+        let folders = by_path.keys().map(|path| folder(path).to_owned()).filter(|folder| !folder.is_empty()).collect();
         let budget = body::Budget::new(parts.limits.buffered);
-        Ok(Self { parts, by_path, refusals: refusals::Log::default(), budget, recent: recent::Bodies::default() })
+        Ok(Self { parts, by_path, folders, refusals: refusals::Log::default(), budget, recent: recent::Bodies::default() })
     }
 
     /// Remembers what the journal keeps for the time after a restart: which secrets matched when, and the bodies of the last minutes, of which
@@ -180,6 +183,7 @@ impl Front {
             "/livez" => answer::text("ok\n"),
             "/readyz" => answer::readiness(&(self.parts.readiness)(), is_on_this_machine(&request)),
             "/metrics" => answer::metrics(self.parts.metrics.render()),
+            path if self.folders.contains(folder(path)) => answer::not_found(),
             _ => match &self.parts.rest {
                 Some(rest) => rest.get_response(request).await,
                 None => answer::not_found(),
@@ -376,6 +380,11 @@ impl Front {
     fn count(&self, source: &str, outcome: &'static str) {
         self.parts.metrics.deliveries.get_or_create(&DeliveryLabels { source: source.to_owned(), outcome }).inc();
     }
+}
+
+/// A path without its last segment.
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(above, _)| above)
 }
 
 /// What is refused, in the words that the provider wants, if it wants certain ones.

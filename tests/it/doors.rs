@@ -19,7 +19,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::service::{Answer, Service, source, source_in};
+use crate::support::service::{Answer, Service, signature, source, source_in};
 
 /// A server of key sets that counts how often it is asked, and can be out of order.
 pub struct KeyServer {
@@ -176,6 +176,14 @@ async fn a_wrong_path_secret_looks_like_a_path_that_is_not_there() {
         let wrong = service.send("POST", path, &headers, body).await;
         assert_eq!((wrong.status, &wrong.body), (nowhere.status, &nowhere.body), "{path}");
     }
+    // Also where pages are served to whoever may see them.
+    let whole =
+        Service::with_pages(vec![source("images", "dockerhub", json!({ "secret": "hook" }), &["kZ9v0mV3h2QpX7wA"])]).await;
+    for path in ["/hooks/nowhere", "/hooks/images/kZ9v0mV3h2QpX7wB"] {
+        let wrong = whole.send("POST", path, &headers, body).await;
+        assert_eq!((wrong.status, &wrong.body), (nowhere.status, &nowhere.body), "{path}");
+    }
+    assert_eq!(whole.send("POST", "/elsewhere", &headers, body).await.status, 418);
     let stored = service.stored().await;
     assert_eq!(stored.len(), 1);
     assert!(!format!("{stored:?}").contains("kZ9v0mV3h2QpX7wA"), "the secret of the path is in the journal");
@@ -210,6 +218,19 @@ async fn challenges_are_answered_and_never_stored() {
     assert_eq!((echo.status, echo.body.as_slice()), (200, b"<b>".as_slice()));
     assert_eq!((echo.header("content-type"), echo.header("x-content-type-options")), (Some("text/plain"), Some("nosniff")));
     assert!(service.stored().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_challenge_is_answered_with_the_secret_that_proved_it() {
+    let zoom = source("zoom", "zoom", json!({ "secret": "hook" }), &["new", "old", "older"]);
+    let service = Service::start(vec![zoom], Limits::default()).await;
+    let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"token"}}"#;
+    for secret in ["new", "old", "older"] {
+        let theirs = source("zoom", "zoom", json!({ "secret": "hook" }), &[secret]);
+        let answer = service.send("POST", "/hooks/zoom", &proved(theirs.as_ref(), body, None), body.as_bytes()).await;
+        let mac = signature(secret, b"token").replace("sha256=", "");
+        assert_eq!(answer.json(), json!({ "plainToken": "token", "encryptedToken": mac }));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -237,6 +237,28 @@ fn secrets_are_read_only_when_they_are_needed() {
 }
 
 #[test]
+fn several_previous_values_are_kept_in_their_order_and_one_that_is_missing_is_pointed_out() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(FILE);
+    let text = WITH_SECRETS.replace("previous: OLD_HOOK", "previous: [A, B, C]").replace(", previous: token.old", "");
+    fs::write(&path, text).expect("a written file");
+    fs::write(folder.path().join("token"), "tkn").expect("a written file");
+    fs::set_permissions(folder.path().join("token"), fs::Permissions::from_mode(0o600)).expect("permissions");
+    let environment = Environment::given([("HOOK", "new"), ("A", "a"), ("C", "c")]);
+    let loaded = load(&path, Mode::Resolved, &environment).expect("the newest is there");
+    let values: Vec<&[u8]> = loaded.settings.secrets["hook"].iter().map(|secret| secret.expose()).collect();
+    assert_eq!(values, [b"new" as &[u8], b"a", b"c"]);
+    let warned: Vec<&str> = loaded.warnings.iter().map(|fault| fault.message.as_str()).collect();
+    assert_eq!(warned, ["the previous value of the secret `hook` is not there: the variable B is not set"]);
+    for (previous, why) in [("[[A]]", "`previous` must be a string"), ("{ name: A }", "`previous` must be a string")] {
+        let text = WITH_SECRETS.replace("previous: OLD_HOOK", &format!("previous: {previous}"));
+        fs::write(&path, text).expect("a written file");
+        let said = load(&path, Mode::Names, &Environment::given([])).expect_err(previous).render(false);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn a_rotated_secret_has_two_values_and_a_careless_file_is_pointed_out() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(FILE);

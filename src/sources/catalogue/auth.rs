@@ -67,6 +67,20 @@ pub enum Auth {
 }
 
 impl Auth {
+    /// The secret by which it proves, if that is one.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Hmac(signed) | Self::Ed25519(signed) | Self::EcdsaP256(signed) => Some(&signed.secret),
+            Self::StandardWebhooks(standard) => Some(&standard.secret),
+            Self::Items(items) => Some(&items.secret),
+            Self::Basic(secret) | Self::Bearer(secret) | Self::Path(secret) => Some(secret),
+            Self::Token(token) => Some(&token.secret),
+            Self::Query(named) => Some(&named.secret),
+            Self::Field(field) => Some(&field.secret),
+            Self::Sns(_) | Self::Oidc(_) | Self::Any(_) => None,
+        }
+    }
+
     /// Is what it signs put together from fields of the body?
     pub fn signs_fields(&self) -> bool {
         match self {

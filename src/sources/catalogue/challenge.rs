@@ -80,7 +80,7 @@ pub struct Challenge {
     unless: Option<Pattern>,
     token: Option<Pattern>,
     shown: Option<(Pattern, Vec<Secret>)>,
-    mac: Option<(Encoding, Key)>,
+    mac: Option<(Encoding, Vec<Key>)>,
     status: u16,
     content_type: String,
     text: Option<Pattern>,
@@ -96,20 +96,23 @@ enum Fixed {
 }
 
 impl Form {
-    /// How the MAC is written, and its key.
-    fn mac(&self, building: &Building<'_>) -> Result<Option<(Encoding, Key)>, String> {
+    /// How the MAC is written, and its keys, newest first: only one if `proving` is another secret.
+    fn mac(&self, building: &Building<'_>, proving: Option<&str>) -> Result<Option<(Encoding, Vec<Key>)>, String> {
         let Some(written) = self.mac.as_deref() else { return Ok(None) };
         let secret = self.secret.as_deref().ok_or("has a challenge with a mac and no secret for it")?;
-        let values = building.values(secret)?.get(..1).unwrap_or_default();
-        let keys = hmac::keys(algorithm(self.algorithm.as_deref())?, &key_form(self.key.as_deref())?, values)?;
-        Ok(Some((encoding(Some(written))?, keys.into_iter().next().ok_or("has no secret for its challenge")?)))
+        let values = building.values(secret)?;
+        let mut keys = hmac::keys(algorithm(self.algorithm.as_deref())?, &key_form(self.key.as_deref())?, values)?;
+        if proving != Some(secret) {
+            keys.truncate(1);
+        }
+        Ok(Some((encoding(Some(written))?, keys)))
     }
 }
 
 impl Challenge {
-    /// From what is written.
-    pub fn new(form: Form, building: &Building<'_>) -> Result<Self, String> {
-        let mac = form.mac(building)?;
+    /// From what is written. `proving` is the secret that proves the source's requests.
+    pub fn new(form: Form, building: &Building<'_>, proving: Option<&str>) -> Result<Self, String> {
+        let mac = form.mac(building, proving)?;
         if form.unsigned && form.then_get.is_some() {
             return Err("has a challenge that nobody signs, and would get an address for it".to_owned());
         }
@@ -148,7 +151,8 @@ impl Challenge {
     }
 
     /// Is this request the challenge, and what is the answer? `None`: it is something else. `delivers`: its method may bring a delivery too.
-    pub fn answer(&self, view: &View<'_>, delivers: bool) -> Option<Result<Answer, Refusal>> {
+    /// `proved`: the place of the secret that proved it. While a secret is changed, the answer is made with the one that the provider has.
+    pub fn answer(&self, view: &View<'_>, delivers: bool, proved: Option<usize>) -> Option<Result<Answer, Refusal>> {
         if view.inbound.method != self.method {
             return None;
         }
@@ -165,10 +169,10 @@ impl Challenge {
                 None => return Some(Err(Refusal::malformed("the challenge has no token, or two"))),
             },
         };
-        Some(self.respond(view, &token))
+        Some(self.respond(view, &token, proved))
     }
 
-    fn respond(&self, view: &View<'_>, token: &str) -> Result<Answer, Refusal> {
+    fn respond(&self, view: &View<'_>, token: &str, proved: Option<usize>) -> Result<Answer, Refusal> {
         if let Some((at, secrets)) = &self.shown
             && !shows(at, view, secrets)
         {
@@ -185,7 +189,10 @@ impl Challenge {
                     "the challenge's token has characters that no token has: it may be a forged delivery",
                 ));
             }
-            Some((encoding, key)) => encoding.encode(&hmac::mac(key, &[token])),
+            Some((encoding, keys)) => {
+                let key = proved.and_then(|place| keys.get(place)).or_else(|| keys.first());
+                encoding.encode(&key.map(|key| hmac::mac(key, &[token])).unwrap_or_default())
+            }
         };
         let given = Token { text: token, mac: &mac };
         let broken = || Refusal::malformed("the challenge lacks a part of its answer");

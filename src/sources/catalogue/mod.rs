@@ -113,7 +113,8 @@ impl CatalogueSource {
         let methods = if methods.is_empty() { vec![Method::Post] } else { methods };
         let building = Building { secrets, around, path: &settings.path, methods: &methods };
         let ways = definition.auth.list();
-        let challenges = definition.challenge.list().into_iter().map(|form| Challenge::new(form, &building));
+        let proving = if let [way] = ways.as_slice() { way.secret() } else { None };
+        let challenges = definition.challenge.list().into_iter().map(|form| Challenge::new(form, &building, proving));
         let challenges: Vec<Challenge> = challenges.collect::<Result<_, _>>()?;
         let signs_for_anybody = challenges.iter().any(Challenge::signs_for_anybody);
         if signs_for_anybody && (methods.contains(&Method::Get) || ways.iter().any(Auth::signs_fields)) {
@@ -300,7 +301,7 @@ impl Source for CatalogueSource {
         let document = if short { self.document(inbound).unwrap_or_default() } else { Value::Null };
         let view = View { inbound, document };
         let mut unsigned = self.challenges.iter().filter(|challenge| challenge.unsigned);
-        let answer = unsigned.find_map(|challenge| challenge.answer(&view, delivers));
+        let answer = unsigned.find_map(|challenge| challenge.answer(&view, delivers, None));
         let lost = !delivers && answer.is_none();
         if lost { Some(Err(Refusal::malformed("this method is for a challenge only"))) } else { answer }
     }
@@ -331,7 +332,7 @@ impl Source for CatalogueSource {
             return None;
         }
         let view = self.view(verified.inbound()).ok()?;
-        signed.into_iter().find_map(|challenge| challenge.answer(&view, true))
+        signed.into_iter().find_map(|challenge| challenge.answer(&view, true, Some(verified.secret())))
     }
 
     fn knows_bodies(&self) -> bool {

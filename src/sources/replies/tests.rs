@@ -1,5 +1,7 @@
 //! Answers as the providers' documents describe them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Conversation, Form, Said};
@@ -120,4 +122,21 @@ fn the_source_says_how_long_its_sender_waits() {
     assert_eq!(budget("dialogflow-cx", json!({ "deadline": "20s" })), Some(19_750));
     assert_eq!(budget("webhook", json!({ "deadline": "1s" })), Some(900));
     assert_eq!(budget("github", json!({})), None);
+}
+
+#[test]
+fn whoever_waits_waits_as_long_as_the_settings_say() {
+    for kind in ["slack", "twilio", "google-chat", "dialogflow-es", "dialogflow-cx", "webhook"] {
+        let settings = |fields: Value| SourceSettings {
+            name: "s".to_owned(),
+            kind: kind.to_owned(),
+            path: "/s".to_owned(),
+            fields: fields.as_object().cloned().unwrap_or_default(),
+        };
+        let told = Conversation::of(&settings(json!({ "deadline": "1500ms" }))).expect(kind);
+        assert_eq!(told.deadline, Duration::from_millis(1500), "{kind}");
+        assert!(Conversation::of(&settings(json!({}))).expect(kind).deadline > told.deadline, "{kind}");
+        let declared = crate::sources::KINDS.iter().find(|known| known.name == kind).expect(kind);
+        assert!(declared.fields.iter().any(|field| field.name == "deadline"), "{kind} cannot be told");
+    }
 }

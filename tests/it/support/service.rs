@@ -70,15 +70,27 @@ impl Service {
 
     /// With a way to fetch what sources need.
     pub async fn with_outward(sources: Vec<Arc<dyn Source>>, limits: Limits, outward: Option<Arc<Outward>>) -> Self {
-        Self::with(sources, limits, 1024, outward).await
+        Self::with(sources, limits, 1024, outward, None).await
+    }
+
+    /// With something that answers every other path, with 418.
+    pub async fn with_pages(sources: Vec<Arc<dyn Source>>) -> Self {
+        let pages = poem::endpoint::make_sync(|_| poem::Response::builder().status(poem::http::StatusCode::IM_A_TEAPOT).finish());
+        Self::with(sources, Limits::default(), 1024, None, Some(poem::EndpointExt::boxed(pages))).await
     }
 
     /// With a store in front of which only so many deliveries may wait.
     pub async fn with_queue(sources: Vec<Arc<dyn Source>>, limits: Limits, queue: usize) -> Self {
-        Self::with(sources, limits, queue, None).await
+        Self::with(sources, limits, queue, None, None).await
     }
 
-    async fn with(sources: Vec<Arc<dyn Source>>, limits: Limits, queue: usize, outward: Option<Arc<Outward>>) -> Self {
+    async fn with(
+        sources: Vec<Arc<dyn Source>>,
+        limits: Limits,
+        queue: usize,
+        outward: Option<Arc<Outward>>,
+        rest: Option<poem::endpoint::BoxEndpoint<'static, poem::Response>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -98,7 +110,7 @@ impl Service {
             fresh: None,
             replies: None,
             evidence: None,
-            rest: None,
+            rest,
             outward,
             limits,
         });
