@@ -10,6 +10,7 @@ use poem_openapi::types::Any;
 use poem_openapi::{Object, OpenApi};
 use serde_json::{Map, Value};
 
+use super::approvals::Breaker;
 use super::deliveries::PAGE;
 use super::overview::Overview;
 use super::problem::Failure;
@@ -83,6 +84,8 @@ pub struct Target {
     pub deployed: Option<Deployed>,
     /// Previews beside it.
     pub previews: Vec<Deployed>,
+    /// The gate before it, if this process has met it: whether it is asked at the moment.
+    pub breaker: Option<Breaker>,
 }
 
 /// What serves somewhere.
@@ -285,12 +288,14 @@ impl State {
             }
         }
         let settings = &self.parts.settings.offer.targets;
+        let breakers = self.breakers();
         let target = |(name, settings): (&String, &Value)| {
             let preview = format!("{name}#");
             Target {
                 name: name.clone(),
                 settings: Any(self.redaction.value(settings.clone())),
                 deployed: deployed.iter().find(|one| one.name == *name).cloned(),
+                breaker: breakers.iter().find(|breaker| breaker.target == format!("target {name}")).cloned(),
                 previews: deployed.iter().filter(|one| one.name.starts_with(&preview)).cloned().collect(),
             }
         };

@@ -61,7 +61,7 @@ fn changes(state: Arc<State>, viewer: Viewer) -> BoxStream<'static, Change> {
     let changes = stream::unfold((stages, state, viewer), |(mut stages, state, viewer)| async move {
         loop {
             let change = match stages.recv().await {
-                Ok(stage) if may_be_told(&state, &viewer, &stage).await => shown(stage),
+                Ok(stage) if may_be_told(&state, &viewer, &stage).await => shown(stage, &state),
                 Ok(_) => continue,
                 Err(RecvError::Lagged(missed)) => behind(missed),
                 Err(RecvError::Closed) => return None,
@@ -81,14 +81,14 @@ async fn may_be_told(state: &State, viewer: &Viewer, stage: &Stage) -> bool {
     viewer.sees_all() || state.shows_of(viewer, &stage.delivery).await.unwrap_or(false)
 }
 
-fn shown(stage: Stage) -> Change {
+fn shown(stage: Stage, state: &State) -> Change {
     Change {
         delivery: stage.delivery,
         run: stage.run,
         rule: stage.rule,
         step: stage.step,
         name: stage.name,
-        line: stage.line,
+        line: state.redaction.text(stage.line),
         at: Moment(stage.at),
     }
 }

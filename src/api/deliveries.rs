@@ -160,7 +160,7 @@ impl DeliveriesApi {
             Body::Text(text) => (None, Some(text)),
             Body::Binary => (None, None),
         };
-        let runs = self.0.journal().runs_of(&id).await?;
+        let runs = self.0.runs_of(&id).await?;
         Ok(Json(DeliveryDetail {
             delivery: delivery.into(),
             headers: headers(&content, &self.0.redaction),
@@ -231,11 +231,17 @@ impl State {
             for item in &items {
                 shown.push(self.shows(viewer, &item.about).await);
             }
+            let items = items.into_iter().map(|item| self.redaction.delivery(item)).collect();
             listing.before = page.add(items, &shown, |item| &item.id);
             if listing.before.is_none() {
                 return Ok(page.done());
             }
         }
+    }
+
+    /// The runs of a delivery that may be seen, in the order of the rules.
+    pub(crate) async fn runs_of(&self, id: &str) -> Result<Vec<record::RunRecord>, Failure> {
+        Ok(self.journal().runs_of(id).await?.into_iter().map(|run| self.redaction.run(run)).collect())
     }
 
     /// Takes a delivery in once more. Answers the id of the new one.

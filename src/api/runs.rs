@@ -297,6 +297,7 @@ impl State {
             for item in &items {
                 shown.push(self.shows_of(viewer, &item.delivery).await?);
             }
+            let items = items.into_iter().map(|item| self.redaction.run(item)).collect();
             listing.before = page.add(items, &shown, |item| &item.id);
             if listing.before.is_none() {
                 return Ok(page.done());

@@ -1,5 +1,6 @@
 //! What the interface shows of deliveries, runs and the rest. What is not there is left out.
 
+use declic_actions::action;
 use poem_openapi::Object;
 use poem_openapi::types::Any;
 use serde_json::Value;
@@ -293,12 +294,16 @@ impl Step {
         let (intent, with, plan) = match step.intent {
             Some(intent) => {
                 let with = Any(redaction.value(Value::Object(intent.call.params)));
-                (Some(intent.summary), Some(with), Some(Any(redaction.value(intent.plan))))
+                (Some(redaction.text(intent.summary)), Some(with), Some(Any(redaction.value(intent.plan))))
             }
             None => (None, None, None),
         };
         let (summary, url, outputs) = match step.outcome {
-            Some(outcome) => (Some(outcome.summary), outcome.url, Some(Any(redaction.value(outcome.outputs)))),
+            Some(outcome) => (
+                Some(redaction.text(outcome.summary)),
+                outcome.url.map(|url| redaction.text(url)),
+                Some(Any(redaction.value(outcome.outputs))),
+            ),
             None => (None, None, None),
         };
         Self {
@@ -315,7 +320,7 @@ impl Step {
             summary,
             url,
             outputs,
-            why: step.why.map(Why::from),
+            why: step.why.map(|why| Why::from(action::Why { message: redaction.text(why.message), ..why })),
             answer: step.answer.map(|answer| PersonsAnswer {
                 approved: answer.approved,
                 by: answer.by,
@@ -365,7 +370,8 @@ pub struct RunDetail {
 impl RunDetail {
     /// As it may be shown. `lately` is what this process said.
     pub fn new(run: record::RunRecord, steps: Vec<record::StepRecord>, lately: Vec<Stage>, redaction: &Redaction) -> Self {
-        let log = log(&steps, lately);
+        let mut log = log(&steps, lately);
+        log.iter_mut().for_each(|line| line.line = redaction.text(std::mem::take(&mut line.line)));
         Self { run: run.into(), steps: steps.into_iter().map(|step| Step::new(step, redaction)).collect(), log }
     }
 }

@@ -13,6 +13,7 @@ use crate::access::session::Session;
 use crate::access::visibility::Visibility;
 use crate::access::{Role, Viewer};
 use crate::event::Event;
+use crate::journal::acts::accounted;
 use crate::journal::record::{Counts, Delivery, DeliveryRecord, RunRecord, StepRecord};
 use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, SIGNED_OUT};
@@ -80,6 +81,7 @@ impl State {
     pub async fn delivery(&self, viewer: &Viewer, id: &str) -> Result<(DeliveryRecord, Vec<crate::matching::Trace>), Failure> {
         let found = self.journal().delivery_record(id).await?;
         let (record, traces) = found.ok_or_else(|| Failure::not_found("delivery"))?;
+        let record = self.redaction.delivery(record);
         if !self.shows(viewer, &record.about).await {
             return Err(Failure::not_found("delivery"));
         }
@@ -97,7 +99,11 @@ impl State {
     /// A run with its steps, if whoever asks may see it.
     pub async fn run(&self, viewer: &Viewer, id: &str) -> Result<(RunRecord, Vec<StepRecord>), Failure> {
         let (run, steps) = self.journal().run(id).await?.ok_or_else(|| Failure::not_found("run"))?;
-        if self.shows_of(viewer, &run.delivery).await? { Ok((run, steps)) } else { Err(Failure::not_found("run")) }
+        if self.shows_of(viewer, &run.delivery).await? {
+            Ok((self.redaction.run(run), steps))
+        } else {
+            Err(Failure::not_found("run"))
+        }
     }
 
     /// A kept delivery as rules see it. The error is for people.
@@ -118,13 +124,7 @@ impl State {
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         operator(viewer)?;
-        let number = self.journal().audit(&viewer.who, act, subject).await?;
-        let result = work.await;
-        let outcome = result.as_ref().map_or_else(|failure| format!("refused: {}", failure.detail()), |_| "done".to_owned());
-        if let Err(error) = self.journal().audited(number, &outcome).await {
-            tracing::error!(%error, number, "what came of an act cannot be written into the audit log");
-        }
-        tracing::info!(who = viewer.who, act, subject, outcome, "asked for by hand");
+        let result = accounted(self.journal(), [&viewer.who, act, subject], work, |failure| failure.detail().to_owned()).await;
         (self.parts.wake)();
         result
     }

@@ -25,7 +25,7 @@ const LAST: usize = 20;
 pub(super) async fn delivery(state: &State, admitted: &Admitted, id: &str) -> Result<Page, Failure> {
     let (record, traces) = state.delivery(&admitted.viewer, id).await?;
     let content = state.content(id).await?;
-    let runs: Vec<Run> = state.journal().runs_of(id).await?.into_iter().map(Run::from).collect();
+    let runs: Vec<Run> = state.runs_of(id).await?.into_iter().map(Run::from).collect();
     let title = record.about.title.clone().unwrap_or_else(|| record.event_type.clone());
     let body = html! {
         h1 { (title) }

@@ -116,6 +116,9 @@ pub(super) async fn deployed(state: &State, admitted: &Admitted) -> Result<Page,
         @for target in &targets {
             section class="card" aria-labelledby={ "target-" (target.name) } {
                 h2 id={ "target-" (target.name) } { (target.name) }
+                @if let Some(breaker) = target.breaker.as_ref().filter(|breaker| breaker.breaker != "closed") {
+                    div class="notice bad" { b { "It is not asked at the moment" } " (" (breaker.breaker) ")" @if let Some(reason) = &breaker.reason { ": " (reason) } }
+                }
                 @match &target.deployed { Some(deployed) => { (serving(deployed)) } None => { p class="sub" { "Nothing was deployed there yet." } } }
                 @if !target.previews.is_empty() {
                     h3 { "Previews" }

@@ -1,5 +1,6 @@
 //! The durable record: what came in, what was decided, what was done. The 2xx follows [`Journal::append`], never precedes it.
 
+pub mod acts;
 pub mod crash;
 pub mod place;
 pub mod postgres;

@@ -14,6 +14,7 @@ use super::{ancestry, approval, asking, heeding, reviewing, slack_groups};
 use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::journal::LedgerError;
+use crate::journal::acts::accounted;
 use crate::journal::record::{
     About, ClaimedDelivery, Collapse, Decision, Delivery, Group, GroupMode, NewDelivery, NewRun, Repeats, RunFailure, Verdict,
 };
@@ -127,7 +128,10 @@ async fn heard(shared: &Shared, delivery: &Delivery) -> bool {
     let Some((run, answer)) = source.and_then(|source| source.answered(delivery)) else { return false };
     let line = format!("{} says {} to {run}", answer.by, if answer.approved { "yes" } else { "no" });
     let told = shared.observer.of(&delivery.id);
-    match approval::answer(shared.journal.as_ref(), &run, answer).await {
+    let (journal, who) = (shared.journal.as_ref(), format!("{} ({})", answer.by, answer.via));
+    let act = if answer.approved { "approve" } else { "reject" };
+    let answered = approval::answer(journal, &run, answer);
+    match accounted(journal, [&who, act, &run], answered, ToString::to_string).await {
         Ok(()) => told.say("answered", line),
         Err(LedgerError::Refused(why)) => told.say_as(Level::WARN, "refused", format!("{line}, which is not taken: {why}")),
         Err(error) => told.say_as(Level::ERROR, "refused", format!("{line}, which was not kept: {error}")),

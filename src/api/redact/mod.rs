@@ -6,6 +6,7 @@ mod tests;
 
 use serde_json::{Map, Value};
 
+use crate::journal::record::{DeliveryRecord, RunRecord};
 use crate::matching::Trace;
 use crate::rules::expr::Reason;
 pub use credentials::KINDS;
@@ -100,6 +101,22 @@ impl Redaction {
             return (name, Value::String(HIDDEN.to_owned()));
         }
         (name, self.value(value))
+    }
+
+    /// A delivery whose words for people may be shown: an outsider chose some of them.
+    pub fn delivery(&self, mut record: DeliveryRecord) -> DeliveryRecord {
+        record.about.title = record.about.title.map(|title| self.text(title));
+        record.reason = record.reason.map(|reason| self.text(reason));
+        record
+    }
+
+    /// The same of a run.
+    pub fn run(&self, mut record: RunRecord) -> RunRecord {
+        record.note = record.note.map(|note| self.text(note));
+        if let Some(failure) = &mut record.failure {
+            failure.message = self.text(std::mem::take(&mut failure.message));
+        }
+        record
     }
 
     /// Why a rule matched or did not, without what was found in hidden fields.

@@ -12,6 +12,7 @@ use crate::api::redact::Redaction;
 use crate::api::shapes::{Delivery, Run, RunDetail};
 use crate::cli::block_on;
 use crate::clock::Timestamp;
+use crate::journal::acts::accounted;
 use crate::journal::record::{Listing, Selection};
 use crate::journal::sqlite::ReadOnly;
 use crate::journal::{Journal, LedgerError};
@@ -19,6 +20,9 @@ use crate::matching::{Index, Trace};
 use crate::run::approval;
 use crate::settings::{self, Environment, Mode, Settings};
 use crate::{reload, rule_files, sources};
+
+/// Who the audit log says it was.
+const WHO: &str = "command line";
 
 /// The store that the settings name.
 pub struct Here {
@@ -42,11 +46,12 @@ impl Here {
         self.settings.store.place.look().map_err(Trouble::usage)
     }
 
-    /// Does something that changes the store.
-    fn act<T>(&self, work: impl AsyncFnOnce(&dyn Journal) -> Result<T, LedgerError>) -> Result<T, Trouble> {
+    /// Does something that changes the store, and that the audit log tells: `[who, act, subject]`.
+    fn act<T>(&self, told: [&str; 3], work: impl AsyncFnOnce(&dyn Journal) -> Result<T, LedgerError>) -> Result<T, Trouble> {
         block_on(async {
             let journal = self.settings.store.place.beside().await.map_err(Trouble::usage)?;
-            work(journal.as_ref()).await.map_err(Trouble::wrong)
+            let journal = journal.as_ref();
+            accounted(journal, told, work(journal), ToString::to_string).await.map_err(Trouble::wrong)
         })
     }
 }
@@ -54,12 +59,12 @@ impl Here {
 impl Ledger for Here {
     fn deliveries(&self, listing: &Listing) -> Result<Vec<Delivery>, Trouble> {
         let found = self.store()?.deliveries(listing).map_err(Trouble::wrong)?;
-        Ok(found.into_iter().map(Delivery::from).collect())
+        Ok(found.into_iter().map(|one| self.redaction.delivery(one).into()).collect())
     }
 
     fn runs(&self, listing: &Listing) -> Result<Vec<Run>, Trouble> {
         let found = self.store()?.runs(listing).map_err(Trouble::wrong)?;
-        Ok(found.into_iter().map(Run::from).collect())
+        Ok(found.into_iter().map(|one| self.redaction.run(one).into()).collect())
     }
 
     fn delivery(&self, id: &str) -> Result<Whole, Trouble> {
@@ -71,10 +76,15 @@ impl Ledger for Here {
         let mut runs = Vec::new();
         for run in store.runs_of(id).map_err(Trouble::wrong)? {
             let found = store.run(&run.id).map_err(Trouble::wrong)?;
-            runs.extend(found.map(|(run, steps)| RunDetail::new(run, steps, Vec::new(), &self.redaction)));
+            runs.extend(found.map(|(run, steps)| RunDetail::new(self.redaction.run(run), steps, Vec::new(), &self.redaction)));
         }
         let decisions = traces.into_iter().map(|trace| self.redaction.trace(trace)).collect();
-        Ok(Whole { delivery: delivery.into(), headers: headers(&content, &self.redaction), decisions, runs })
+        Ok(Whole {
+            delivery: self.redaction.delivery(delivery).into(),
+            headers: headers(&content, &self.redaction),
+            decisions,
+            runs,
+        })
     }
 
     fn body(&self, id: &str) -> Result<Vec<u8>, Trouble> {
@@ -87,7 +97,7 @@ impl Ledger for Here {
         let (run, steps) = found.ok_or_else(|| {
             Trouble::wrong("there is no such run; `declic runs` lists them, and old ones are removed after `store.keep`")
         })?;
-        Ok(RunDetail::new(run, steps, Vec::new(), &self.redaction))
+        Ok(RunDetail::new(self.redaction.run(run), steps, Vec::new(), &self.redaction))
     }
 
     fn decisions(&self, id: &str) -> Result<Vec<Trace>, Trouble> {
@@ -108,19 +118,20 @@ impl Ledger for Here {
     }
 
     fn replay(&self, delivery: &str) -> Result<String, Trouble> {
-        self.act(async |journal| journal.replay(delivery).await)
+        self.act([WHO, "replay", delivery], async |journal| journal.replay(delivery).await)
     }
 
     fn retry(&self, run: &str) -> Result<(), Trouble> {
-        self.act(async |journal| journal.retry(run).await)
+        self.act([WHO, "retry", run], async |journal| journal.retry(run).await)
     }
 
     fn cancel(&self, run: &str) -> Result<bool, Trouble> {
-        self.act(async |journal| journal.cancel(run).await)
+        self.act([WHO, "cancel", run], async |journal| journal.cancel(run).await)
     }
 
     fn answer(&self, run: &str, answer: &Answer) -> Result<(), Trouble> {
-        self.act(async |journal| approval::answer(journal, run, answer.clone()).await)
+        let (who, act) = (format!("{} ({WHO})", answer.by), if answer.approved { "approve" } else { "reject" });
+        self.act([&who, act, run], async |journal| approval::answer(journal, run, answer.clone()).await)
     }
 
     fn redrive(&self, which: &Redrive) -> Result<Redriven, Trouble> {
@@ -129,14 +140,20 @@ impl Ledger for Here {
             Duration::from_millis(u64::try_from(age).unwrap_or(0))
         });
         let selection = Selection { among: which.among.clone(), since, limit: which.limit };
-        self.act(async |journal| {
+        block_on(async {
+            let journal = self.settings.store.place.beside().await.map_err(Trouble::usage)?;
+            let journal = journal.as_ref();
             let mut redriven = Redriven::default();
-            for id in journal.dead(selection).await? {
-                match if which.dry_run { Ok(()) } else { journal.retry(&id).await } {
+            for id in journal.dead(selection).await.map_err(Trouble::wrong)? {
+                if which.dry_run {
+                    redriven.runs.push(id);
+                    continue;
+                }
+                match accounted(journal, [WHO, "retry", &id], journal.retry(&id), ToString::to_string).await {
                     Ok(()) => redriven.runs.push(id),
                     // Somebody else was faster, or it was removed: the others still count.
                     Err(LedgerError::Refused(why)) => redriven.refused.push((id, why)),
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(Trouble::wrong(error)),
                 }
             }
             Ok(redriven)

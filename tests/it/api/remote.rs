@@ -116,6 +116,11 @@ async fn another_machine_answers_as_this_one_does() {
     }
     let (_, shown, _) = run(&world, &["runs", "show", &run_id], None);
     assert!(shown.contains("broken  http/request  failed") && shown.contains("attempt 1  failed"), "{shown}");
+    // What is asked for beside the service is in the audit log like everything else.
+    assert_eq!(here(&world, &["runs", "retry", &run_id]), format!("{run_id} is queued again\n"));
+    let log = world.get("/audit").await;
+    let entry = ["who", "act", "subject", "outcome"].map(|name| log.text(&format!("/items/0/{name}")).to_owned());
+    assert_eq!(entry, ["command line", "retry", run_id.as_str(), "done"], "{log:?}");
 }
 
 #[tokio::test]
