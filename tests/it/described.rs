@@ -162,6 +162,41 @@ delivery-id: \"{body:id}\"
 }
 
 #[test]
+fn a_vector_that_cannot_be_judged_is_a_fault_and_not_a_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut case = case("acme", &json!({ "hmac": { "header": "X-Acme-Sig" } }), &json!({}));
+        case["expect"] = "reject".into();
+        change(&mut case);
+        judged(folder.path(), &case)
+    };
+    assert_eq!(with(&|_| {}), None);
+    // A secret that cannot be one is why nothing is taken in.
+    let ed25519 = json!({ "kind": "ed25519", "header": "X-Acme-Sig" });
+    let weak = |case: &mut Value| {
+        case["config"] = ed25519.clone();
+        case["secret"] = "00".repeat(32).into();
+    };
+    assert_eq!(with(&weak), None);
+    for (key, value, said) in [
+        ("provider", json!("nobody"), "no source that could be started"),
+        ("config", json!({ "hmac": { "header": "X-Acme-Sig", "algorithm": "md5" } }), "`algorithm` is "),
+        ("config", json!({ "hmac": { "header": "X-Acme-Sig", "signed": "{timestamp}" } }), "no source that could be started"),
+        ("expect", json!("rejected"), "`expect` is \"rejected\""),
+        ("kind", json!("delivery"), "`kind` is \"delivery\""),
+        ("now", json!("today"), "it has no `now`"),
+    ] {
+        let fault = with(&|case| {
+            case[key] = value.clone();
+            if key == "provider" {
+                case["config"] = json!({});
+            }
+        });
+        assert!(fault.as_ref().is_some_and(|fault| fault.contains(said)), "{key} {value}: {fault:?}");
+    }
+}
+
+#[test]
 fn tokens_in_headers_and_queries_can_be_described() {
     let folder = tempfile::tempdir().unwrap();
     let names = json!({ "event": "type", "delivery_id": "id" });
