@@ -12,7 +12,7 @@ FUZZ_FOUND ?= $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz-found
 SEED ?= 20261124
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept bench-stages image image-test sbom clean
+.PHONY: help demo build test quick check-style packages screenshots crash soak fuzz fuzz-smoke bench bench-accept bench-journeys bench-stages image image-test sbom clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,12 +60,15 @@ fuzz: ## Fuzz the rule language and unproved requests, FUZZ_SECONDS (120) for ea
 fuzz-smoke: ## The same over the committed corpus and seconds of mutations, as make test does (DECLIC_FUZZ_SECONDS=60)
 	$(CARGO) test --test it fuzz
 
-bench: bench-accept ## Measure matching, memory per rule, what reasons cost, checking, rules of repositories, and accepting beside a peer (docs/benchmarks.md)
+bench: bench-accept bench-journeys ## Measure matching, memory per rule, what reasons cost, checking, rules of repositories, and accepting beside a peer (docs/benchmarks.md)
 	$(CARGO) bench --bench matching
 	$(CARGO) bench --bench repositories
 
 bench-accept: ## Accepting durably, beside every peer and the limits in one run (BENCH="--rounds 5 --only declic,webhook")
 	benches/accept/run $(BENCH)
+
+bench-journeys: ## First byte out, runs from end to end, restarts, and accepting while something else goes on (JOURNEYS="--only restart")
+	benches/accept/run --journeys $(JOURNEYS)
 
 bench-stages: ## Instructions of each stage of a delivery, as valgrind counts them (WRITE=--write keeps them as the known ones)
 	$(CARGO) test --bench stages -- $(WRITE)
