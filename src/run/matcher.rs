@@ -117,7 +117,7 @@ async fn write(shared: &Shared, held: &Held, mut decision: Decision) -> Result<V
 
 fn groups(decision: &Decision) -> Vec<String> {
     match &decision.verdict {
-        Verdict::Runs(runs) => runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect(),
+        Verdict::Runs(runs) => runs.iter().filter_map(NewRun::ordered_group).collect(),
         _ => Vec::new(),
     }
 }

@@ -130,6 +130,20 @@ pub enum GroupMode {
     Collapse,
 }
 
+impl GroupMode {
+    /// Does it matter which of two commits is the newer one? Where every run has its turn, it does not.
+    pub const fn goes_by_commit(self) -> bool {
+        matches!(self, Self::QueueLatest | Self::Supersede)
+    }
+}
+
+impl NewRun {
+    /// The name of its group, if runs of that go by their commits.
+    pub(crate) fn ordered_group(&self) -> Option<String> {
+        self.group.as_ref().filter(|group| group.mode.goes_by_commit()).map(|group| group.key.clone())
+    }
+}
+
 /// A run as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunRecord {

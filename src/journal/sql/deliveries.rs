@@ -86,7 +86,7 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
 /// Must the order of its commit to those of open runs be asked for first?
 pub(super) fn is_unordered(session: &Session<'_>, decision: &Decision) -> Result<bool, Fault> {
     let (true, Some(line), Verdict::Runs(runs)) = (decision.may_ask, &decision.line, &decision.verdict) else { return Ok(false) };
-    let groups: Vec<String> = runs.iter().filter_map(|run| Some(run.group.as_ref()?.key.clone())).collect();
+    let groups: Vec<String> = runs.iter().filter_map(NewRun::ordered_group).collect();
     Ok(!order::rivals(session.connection, line, &groups, None)?.is_empty())
 }
 
@@ -224,7 +224,7 @@ fn join(session: &Session<'_>, group: &str, streak: i64, run: i64, delivery: i64
 /// Of a group only the newest has to be done: it covers those that wait for their start, or is covered by what is newer. Answers its
 /// state.
 fn cover(session: &Session<'_>, group: &Group, run: i64, delivery: i64) -> Result<RunState, Fault> {
-    if !matches!(group.mode, GroupMode::QueueLatest | GroupMode::Supersede) {
+    if !group.mode.goes_by_commit() {
         return Ok(RunState::Queued);
     }
     let connection = session.connection;

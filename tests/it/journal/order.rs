@@ -180,6 +180,18 @@ async fn a_decision_that_may_ask_is_refused_while_the_order_to_what_came_up_is_n
 }
 
 #[tokio::test]
+async fn where_every_run_has_its_turn_nobody_is_asked_which_commit_is_newer() {
+    for mode in [GroupMode::QueueAll, GroupMode::Skip, GroupMode::Collapse] {
+        let store = Store::sqlite();
+        store.pushed("d1", &line("a", "b", false), mode).await;
+        let runs = Verdict::Runs(vec![grouped("deploy", mode)]);
+        let asking = Decision { line: Some(line("x", "y", false)), may_ask: true, ..decision(runs) };
+        let (_, left) = store.journal.append_as(delivery("d2"), Taking::Decided(Arc::new(asking), LEASE)).await.unwrap();
+        assert!(matches!(left, Left::Runs(_)), "{mode:?}: {left:?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_older_follows_a_deploy_that_was_given_up_and_may_have_come_through() {
     for (state, follows) in [(AttemptState::Retry, false), (AttemptState::Failed, true)] {
         let store = Store::sqlite();
