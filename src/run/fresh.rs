@@ -81,7 +81,7 @@ impl Place {
         self.shared.observer.journaled(delivery);
         match left {
             Left::Nothing => self.dispatch.wake(),
-            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed, event: self.event, asked })),
+            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed: *claimed, event: self.event, asked })),
             Left::Runs(runs) => {
                 if let Some(decision) = &self.decision {
                     matcher::tell(&self.shared, delivery, decision);

@@ -84,7 +84,7 @@ pub enum Left {
     /// Nothing for whoever appended it: others will claim it, or it came before.
     Nothing,
     /// To match it.
-    Matching(ClaimedDelivery),
+    Matching(Box<ClaimedDelivery>),
     /// It is decided. These are the ids of its runs.
     Runs(Vec<String>),
 }

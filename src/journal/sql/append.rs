@@ -15,7 +15,7 @@ use crate::journal::record::{
 pub(in crate::journal) fn leased(id: String, content: NewDelivery) -> Left {
     let lease = Lease { subject: Subject::Delivery(id.clone()), token: 1 };
     let delivery = Delivery { id, content, replay: false, learned: None };
-    Left::Matching(ClaimedDelivery { lease, claims: 1, delivery })
+    Left::Matching(Box::new(ClaimedDelivery { lease, claims: 1, delivery }))
 }
 
 pub(in crate::journal) fn append(session: &Session<'_>, delivery: NewDelivery, taking: Taking) -> Result<TakenIn, Fault> {
