@@ -83,6 +83,7 @@ fn push(source: &dyn Source) -> Inbound {
 fn delivery(source: &dyn Source) -> Delivery {
     let inbound = push(source);
     let content = NewDelivery {
+        share: "github".to_owned(),
         source: "github".to_owned(),
         delivery_id: "bench-1".to_owned(),
         event_type: "push".to_owned(),

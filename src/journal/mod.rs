@@ -147,7 +147,7 @@ pub trait Journal: Send + Sync {
     /// Takes a kept delivery in once more, as a new one. Answers its id.
     async fn replay(&self, delivery: &str) -> Result<String, LedgerError>;
 
-    /// Which of these ids of the provider are not known here.
+    /// Which of these ids of the provider are not known here, or failed before any run of them began.
     async fn missing(&self, source: &str, ids: Vec<String>) -> Result<Vec<String>, JournalError>;
 
     /// A moment that was kept under a name.

@@ -265,13 +265,12 @@ impl Front {
         &self,
         source: &dyn Source,
         verified: Verified,
-        mut identity: Identity,
+        identity: Identity,
         trace: String,
         read_at: Instant,
     ) -> Response {
         let span = tracing::info_span!("delivery", trace);
-        let event = identity.event.take();
-        let delivery = new_delivery(source, &verified, identity, trace);
+        let (delivery, event) = new_delivery(source, &verified, identity, trace);
         let outcome = self.append(source, delivery, event).instrument(span.clone()).await;
         self.parts.metrics.accept_seconds.observe(read_at.elapsed().as_secs_f64());
         let (outcome, id, acknowledgement) = span.in_scope(|| self.acknowledge(source.name(), outcome));
@@ -294,7 +293,7 @@ impl Front {
     ) -> Result<Appended, JournalError> {
         // Where the sender waits, the delivery is matched on its behalf.
         let fresh = self.parts.fresh.as_ref().filter(|_| source.conversation().is_none());
-        let Some(mut place) = fresh.and_then(|fresh| fresh.place(delivery.body.len(), event)) else {
+        let Some(mut place) = fresh.and_then(|fresh| fresh.place(delivery.body.len(), &delivery.share, event)) else {
             let appended = self.parts.journal.append(delivery).await?;
             if let Appended::New { id } | Appended::Revived { id } = &appended {
                 (self.parts.wake)(id);
@@ -425,12 +424,19 @@ fn headers(map: &HeaderMap) -> Vec<(String, bytes::Bytes)> {
 
 /// A delivery that was fetched, as it goes into the journal: under a trace of its own.
 pub(crate) fn to_journal(source: &dyn Source, verified: &Verified, identity: Identity) -> NewDelivery {
-    new_delivery(source, verified, identity, trace::of(&HeaderMap::new()))
+    new_delivery(source, verified, identity, trace::of(&HeaderMap::new())).0
 }
 
-fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, trace: String) -> NewDelivery {
+fn new_delivery(
+    source: &dyn Source,
+    verified: &Verified,
+    identity: Identity,
+    trace: String,
+) -> (NewDelivery, Option<Box<Event>>) {
     let inbound = verified.inbound();
-    NewDelivery {
+    let repository = identity.event.as_deref().and_then(Event::repository);
+    let delivery = NewDelivery {
+        share: repository.unwrap_or(source.name()).to_owned(),
         source: source.name().to_owned(),
         delivery_id: identity.delivery_id,
         event_type: identity.event_type,
@@ -439,5 +445,6 @@ fn new_delivery(source: &dyn Source, verified: &Verified, identity: Identity, tr
         received_at: inbound.received_at,
         trace,
         verified: verified.how().to_owned(),
-    }
+    };
+    (delivery, identity.event)
 }

@@ -13,7 +13,7 @@ pub mod review;
 pub mod set;
 pub mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,6 @@ impl Default for Timing {
 /// Everything that repositories bring.
 pub struct Repositories {
     granted: BTreeMap<i64, RepositorySettings>,
-    github_sources: BTreeSet<String>,
     offer: Offer,
     github: GitHub,
     journal: Arc<dyn Journal>,
@@ -113,11 +112,8 @@ impl Repositories {
     pub fn new(settings: &Settings, client: GitHub, journal: Arc<dyn Journal>) -> Self {
         let granted = settings.repositories.iter().map(|one| (one.id, one.clone())).collect();
         let cache = Mutex::new(Cache::new(ROOM));
-        let github = settings.sources.iter().filter(|source| matches!(source.kind.as_str(), "github" | "github-app"));
-        let github_sources = github.map(|source| source.name.clone()).collect();
         Self {
             granted,
-            github_sources,
             offer: settings.offer.clone(),
             github: client,
             journal,
@@ -155,21 +151,6 @@ impl Repositories {
                 || registry::github_event_type(event) == Some(event_type)
         };
         self.granted.values().any(|one| one.grant.events.iter().any(fits))
-    }
-
-    /// Could a delivery of this source need rules of a repository?
-    pub fn is_read_for(&self, source: &str) -> bool {
-        let granted = |one: &RepositorySettings| is_granted(&one.grant.sources, source);
-        !self.granted.is_empty() && (self.github_sources.contains(source) || self.granted.values().any(granted))
-    }
-
-    /// Is what this event brings known already, so that [`Repositories::of`] does not wait for GitHub?
-    pub fn is_at_hand(&self, event: &Event) -> bool {
-        !self.reviews(event)
-            && self
-                .wanted(event)
-                .iter()
-                .all(|one| self.cache().find(one.id).is_some_and(|slot| self.is_fresh(&slot.state(), event)))
     }
 
     /// What repositories bring to an event: the one that it is about, or those that were granted its source if it is about none.

@@ -8,20 +8,20 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::matcher;
+use super::seats::{Seat, Seats};
 use super::shared::Shared;
 use crate::dispatch::local::Local;
 use crate::event::Event;
 use crate::journal::record::{ClaimedDelivery, Decision, Left, NewDelivery, Taking};
 
-/// Deliveries between being on disk and being matched. Beyond it they are appended without a lease and claimed like all others.
-const PLACES: usize = 256;
-/// Larger bodies are read back from the store instead: together with [`PLACES`] this bounds the memory, at 16 MiB.
+/// Larger bodies are read back from the store instead: together with the number of places this bounds the memory, at 24 MiB.
 const LARGEST: usize = 64 << 10;
 
 /// Where the receiver asks for a place. Cheap to clone.
 #[derive(Clone)]
 pub struct Fresh {
-    places: mpsc::Sender<Arrival>,
+    arrivals: mpsc::Sender<Arrival>,
+    seats: Seats,
     lease: Duration,
     shared: Arc<Shared>,
     dispatch: Local,
@@ -30,6 +30,7 @@ pub struct Fresh {
 /// Room for one delivery. Given up without use, it is free again.
 pub struct Place {
     permit: mpsc::OwnedPermit<Arrival>,
+    seat: Seat,
     lease: Duration,
     shared: Arc<Shared>,
     dispatch: Local,
@@ -45,23 +46,33 @@ pub(super) struct Arrival {
     pub event: Option<Box<Event>>,
     /// The store's lease began no earlier.
     pub asked: Instant,
+    /// Its place, until it is decided.
+    pub seat: Seat,
 }
 
 impl Fresh {
-    /// The way in, and what comes out of it.
-    pub(super) fn new(shared: Arc<Shared>, lease: Duration, dispatch: Local) -> (Self, mpsc::Receiver<Arrival>) {
-        let (places, arrivals) = mpsc::channel(PLACES);
-        (Self { places, lease, shared, dispatch }, arrivals)
+    /// The way in, and what comes out of it. There are no more arrivals than places.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        lease: Duration,
+        dispatch: Local,
+        seats: Seats,
+        places: usize,
+    ) -> (Self, mpsc::Receiver<Arrival>) {
+        let (arrivals, arriving) = mpsc::channel(places);
+        (Self { arrivals, seats, lease, shared, dispatch }, arriving)
     }
 
-    /// Room for a delivery with a body of so many bytes, if there is any. `event` is what was read of it before.
-    pub fn place(&self, size: usize, event: Option<Box<Event>>) -> Option<Place> {
+    /// Room for a delivery of this share with a body of so many bytes, if there is any. `event` is what was read of it before. What there is no
+    /// room for is appended without a lease, and claimed like all others.
+    pub fn place(&self, size: usize, share: &str, event: Option<Box<Event>>) -> Option<Place> {
         if size > LARGEST {
             return None;
         }
-        let permit = self.places.clone().try_reserve_owned().ok()?;
+        let seat = self.seats.offer(share)?;
+        let permit = self.arrivals.clone().try_reserve_owned().ok()?;
         let (shared, dispatch) = (Arc::clone(&self.shared), self.dispatch.clone());
-        Some(Place { permit, lease: self.lease, shared, dispatch, event, decision: None })
+        Some(Place { permit, seat, lease: self.lease, shared, dispatch, event, decision: None })
     }
 }
 
@@ -81,7 +92,7 @@ impl Place {
         self.shared.observer.journaled(delivery);
         match left {
             Left::Nothing => self.dispatch.wake(),
-            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed: *claimed, event: self.event, asked })),
+            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed: *claimed, event: self.event, asked, seat: self.seat })),
             Left::Runs(runs) => {
                 if let Some(decision) = &self.decision {
                     matcher::tell(&self.shared, delivery, decision);

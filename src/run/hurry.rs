@@ -79,7 +79,7 @@ pub(super) async fn hurry(
     dispatch: Local,
 ) {
     let Ask { delivery, until } = ask;
-    let claim = |only: Subject| Claim { worker: worker.clone(), lease, deliveries: 1, runs: 1, only: Some(only) };
+    let claim = |only: Subject| Claim { worker: worker.clone(), lease, deliveries: 1.into(), runs: 1.into(), only: Some(only) };
     let mut waiter = shared.waiting.join(&delivery, until);
     let asked = Instant::now();
     match shared.journal.claim(claim(Subject::Delivery(delivery.clone()))).await {

@@ -24,6 +24,7 @@ mod reading;
 mod reply;
 pub mod retry;
 mod reviewing;
+mod seats;
 mod shared;
 mod slack_groups;
 mod waiting;
@@ -52,9 +53,14 @@ pub use hurry::Desk;
 use leases::Leases;
 use observe::Observer;
 use on_call::OnCall;
+use seats::Seats;
 pub use shared::Load;
 use shared::Shared;
 pub use worker::Policy;
+
+/// Deliveries in hand at once, between being on disk and being decided. Most take a moment; what GitHub has to be asked about takes longer,
+/// and the places of a repository are bounded, so that there is one for the others.
+const MATCHERS: usize = 384;
 
 /// Old deliveries are looked for this often.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
@@ -117,10 +123,12 @@ impl Engine {
         beside.spawn(async move { beating.beat(journal.as_ref()).await });
         beside.spawn(forget(Arc::clone(&parts.journal), parts.policy.keep, parts.policy.max_size));
         let policy = parts.policy.clone();
+        let workers = policy.workers;
         let shared = Arc::new(Shared::new(parts));
         let gates = shared.gates.clone();
         let (desk, asks) = Desk::new(Arc::clone(&shared));
-        let (fresh, arrivals) = Fresh::new(Arc::clone(&shared), policy.lease, dispatch.clone());
+        let matchers = Seats::new(MATCHERS);
+        let (fresh, arrivals) = Fresh::new(Arc::clone(&shared), policy.lease, dispatch.clone(), matchers.clone(), MATCHERS);
         let name = format!("{}-{}", std::process::id(), ulid::Ulid::new().to_string().to_lowercase());
         let on_call = OnCall {
             shared: Arc::clone(&shared),
@@ -136,12 +144,13 @@ impl Engine {
             name,
             draining,
             matching: JoinSet::new(),
-            reading: JoinSet::new(),
+            matchers,
             behind: false,
             hurried: JoinSet::new(),
             asks,
             arrivals,
             running: JoinSet::new(),
+            runners: Seats::new(workers),
             shared,
         };
         Self { desk, gates, fresh, on_call, dispatch, draining: sender, worker: tokio::spawn(worker.work()), beside }

@@ -170,6 +170,6 @@ impl OnCall {
     }
 
     fn claim(&self, deliveries: usize, runs: usize, only: Option<Subject>) -> Claim {
-        Claim { worker: self.worker.clone(), lease: self.lease, deliveries, runs, only }
+        Claim { worker: self.worker.clone(), lease: self.lease, deliveries: deliveries.into(), runs: runs.into(), only }
     }
 }

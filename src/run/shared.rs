@@ -67,15 +67,6 @@ impl Shared {
         }
     }
 
-    /// Could GitHub have to be asked for rules before this delivery is decided?
-    pub fn may_read(&self, delivery: &Delivery, event: Option<&Event>) -> bool {
-        let Some(repositories) = &self.repositories else { return false };
-        match event {
-            Some(event) => !repositories.is_at_hand(event),
-            None => repositories.is_read_for(&delivery.content.source),
-        }
-    }
-
     /// Where further answers to a delivery go, if its provider gave an address for them.
     pub fn respond_to(&self, delivery: &Delivery) -> Option<Secret> {
         self.sources.get(&delivery.content.source)?.respond_to(delivery)

@@ -13,17 +13,14 @@ use super::fresh::Arrival;
 use super::hurry::{self, Ask, MOST_HURRIED};
 use super::leases::Leases;
 use super::matcher::Matched;
+use super::seats::Seats;
 use super::shared::Shared;
 use super::{execute, matcher};
 use crate::dispatch::local::Local;
 use crate::journal::record::{Claim, Claimed, Delivery};
 
-/// Deliveries matched together; their decisions share a transaction.
-const MATCHED_TOGETHER: usize = 64;
-/// Batches of them at once.
-const MATCHERS: usize = 2;
-/// Deliveries that wait for the rules of their repository, beside the others; more wait among them.
-const READING: usize = 256;
+/// Deliveries claimed together.
+const CLAIMED_TOGETHER: usize = 64;
 /// Nothing is missed for longer than this, even if every wake-up is lost.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// After an error of the store.
@@ -75,9 +72,10 @@ pub(super) struct Worker {
     pub policy: Policy,
     pub name: String,
     pub draining: watch::Receiver<bool>,
+    /// A task for each delivery: one for which GitHub has to be asked holds up no other.
     pub matching: JoinSet<()>,
-    /// Deliveries for which GitHub may have to be asked: they hold up no others.
-    pub reading: JoinSet<()>,
+    /// Their places.
+    pub matchers: Seats,
     /// Are there more deliveries in the store than there was room for?
     pub behind: bool,
     /// Deliveries that come leased from the receiver.
@@ -86,6 +84,8 @@ pub(super) struct Worker {
     pub hurried: JoinSet<()>,
     pub asks: mpsc::Receiver<Ask>,
     pub running: JoinSet<()>,
+    /// The places of those that run.
+    pub runners: Seats,
 }
 
 impl Worker {
@@ -99,7 +99,6 @@ impl Worker {
             if looks && look_at <= Instant::now() {
                 look_at = Instant::now() + self.look().await;
             }
-            let room = self.matching.len() < MATCHERS;
             tokio::select! {
                 // Always in this order, so that a simulation can be repeated. What makes room comes first, what can flood us last.
                 biased;
@@ -113,8 +112,8 @@ impl Worker {
                 }
                 Some(_) = self.hurried.join_next(), if !self.hurried.is_empty() => {}
                 Some(ask) = self.asks.recv(), if self.hurried.len() < MOST_HURRIED => self.hurry(ask),
-                _ = self.arrivals.recv_many(&mut arrived, MATCHED_TOGETHER), if room => {
-                    self.welcome(arrived.drain(..));
+                _ = self.arrivals.recv_many(&mut arrived, CLAIMED_TOGETHER) => {
+                    arrived.drain(..).for_each(|arrival| self.welcome(arrival));
                     // Those who arrive must not keep us from those who wait.
                     if self.dispatch.woken().now_or_never().is_some() {
                         look_at = Instant::now();
@@ -131,25 +130,24 @@ impl Worker {
     async fn look(&mut self) -> Duration {
         // Those that are done have made room; which of them wanted to say something has said it.
         while self.matching.try_join_next().is_some() {}
-        while self.reading.try_join_next().is_some() {}
         while self.running.try_join_next().is_some() {}
         let claim = Claim {
             worker: self.name.clone(),
             lease: self.policy.lease,
-            deliveries: if self.matching.len() < MATCHERS { MATCHED_TOGETHER } else { 0 },
-            runs: self.policy.workers.saturating_sub(self.running.len()),
+            deliveries: self.matchers.room(CLAIMED_TOGETHER),
+            runs: self.runners.room(self.policy.workers),
             only: None,
         };
-        self.behind = claim.deliveries == 0;
-        if claim.deliveries == 0 && claim.runs == 0 {
+        let full = (claim.deliveries.most, claim.runs.most);
+        if full == (0, 0) {
+            self.behind = true;
             return LOOK_EVERY;
         }
         let asked = Instant::now();
-        let full = (claim.deliveries, claim.runs);
         match self.shared.journal.claim(claim).await {
             Ok(claimed) => {
                 // There may be more where that came from.
-                self.behind |= claimed.deliveries.len() == full.0;
+                self.behind = claimed.waiting;
                 let more = (full.0 > 0 && claimed.deliveries.len() == full.0) || (full.1 > 0 && claimed.runs.len() == full.1);
                 let next = claimed.next.unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
                 self.take(claimed, asked);
@@ -175,43 +173,35 @@ impl Worker {
         ));
     }
 
-    /// Matches deliveries together, and has the worker look for the runs that come of it.
-    fn welcome(&mut self, arrivals: impl Iterator<Item = Arrival>) {
-        let mut batch = Vec::new();
-        for Arrival { claimed, event, asked } in arrivals {
-            let held = self.leases.hold(claimed.lease.clone(), asked);
-            let span = span(&claimed.delivery);
-            let apart = self.reading.len() < READING && self.shared.may_read(&claimed.delivery, event.as_deref());
-            let decided = matcher::decide(Arc::clone(&self.shared), claimed, event, held).instrument(span);
-            if apart {
-                let dispatch = self.dispatch.clone();
-                self.reading.spawn(async move {
-                    if decided.await == Matched::Runs {
-                        dispatch.wake();
-                    }
-                });
-            } else {
-                batch.push(decided);
-            }
-        }
-        if batch.is_empty() {
-            return;
-        }
+    /// Matches a delivery, and has the worker look for the runs that come of it.
+    fn welcome(&mut self, Arrival { claimed, event, asked, seat }: Arrival) {
+        let held = self.leases.hold(claimed.lease.clone(), asked);
+        let span = span(&claimed.delivery);
+        let decided = matcher::decide(Arc::clone(&self.shared), claimed, event, held).instrument(span);
         let dispatch = self.dispatch.clone();
         self.matching.spawn(async move {
-            if futures_util::future::join_all(batch).await.contains(&Matched::Runs) {
+            let matched = decided.await;
+            drop(seat);
+            if matched == Matched::Runs {
                 dispatch.wake();
             }
         });
     }
 
     fn take(&mut self, claimed: Claimed, asked: Instant) {
-        self.welcome(claimed.deliveries.into_iter().map(|claimed| Arrival { claimed, event: None, asked }));
+        for claimed in claimed.deliveries {
+            let seat = self.matchers.seat(&claimed.delivery.content.share);
+            self.welcome(Arrival { claimed, event: None, asked, seat });
+        }
         for claimed in claimed.runs {
             let held = self.leases.hold(claimed.lease.clone(), asked);
             let span = span(&claimed.delivery);
-            let work = execute::execute(Arc::clone(&self.shared), claimed, held, self.draining.clone());
-            self.running.spawn(work.instrument(span));
+            let seat = self.runners.seat(&claimed.share);
+            let work = execute::execute(Arc::clone(&self.shared), claimed, held, self.draining.clone()).instrument(span);
+            self.running.spawn(async move {
+                work.await;
+                drop(seat);
+            });
         }
     }
 
@@ -220,10 +210,9 @@ impl Worker {
         let time = self.policy.drain;
         let in_hand = async {
             while let Some(arrival) = self.arrivals.recv().await {
-                self.welcome(std::iter::once(arrival));
+                self.welcome(arrival);
             }
             while self.matching.join_next().await.is_some() {}
-            while self.reading.join_next().await.is_some() {}
             while self.hurried.join_next().await.is_some() {}
             while self.running.join_next().await.is_some() {}
         };
@@ -234,7 +223,6 @@ impl Worker {
         let leases = self.leases.remaining();
         tracing::warn!(steps = leases.len(), "steps did not end in time: they are given back and resumed by the next process");
         self.matching.shutdown().await;
-        self.reading.shutdown().await;
         self.hurried.shutdown().await;
         self.running.shutdown().await;
         let give_back = async {

@@ -57,7 +57,7 @@ fn section(key: &str) -> Option<Value> {
         "egress" => fields(keys::EGRESS, "What may be reached although its address is private."),
         "admin" => fields(keys::ADMIN, "Who may look and act; without it, only this machine."),
         "workers" => {
-            json!({ "description": "Runs at the same time in this process; 4 if not given.", "type": "integer", "minimum": 1, "maximum": 256 })
+            json!({ "description": "Runs at the same time in this process, of which a repository never has all; 6 if not given.", "type": "integer", "minimum": 1, "maximum": 256 })
         }
         "log" => described(json!({ "enum": ["auto", "text", "json"] }), "Form of log lines."),
         _ => return None,

@@ -18,6 +18,9 @@ use crate::rules::types::Type;
 use crate::rules::values::value;
 use crate::rules::yaml::{Entry, duration};
 
+/// Runs at a time where the settings do not say: five of one repository, three at one target.
+const WORKERS: usize = 6;
+
 pub(super) const fn field(name: &'static str, shape: &'static str, summary: &'static str) -> Field {
     Field { name, shape, summary }
 }
@@ -175,12 +178,12 @@ impl Reader<'_> {
 
     /// `workers:`
     pub fn workers(&mut self, entry: Option<&Entry>) -> usize {
-        let Some(entry) = entry else { return 4 };
+        let Some(entry) = entry else { return WORKERS };
         match entry.value.scalar().and_then(|scalar| scalar.text.parse::<usize>().ok()) {
             Some(workers @ 1..=256) => workers,
             _ => {
                 self.faults.error("type", entry.value.span.clone(), "`workers` must be a number from 1 to 256", None);
-                4
+                WORKERS
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::support::service::{github, push};
 
 fn decode(event_type: &str, body: &Value) -> Result<Option<Event>, String> {
     let content = NewDelivery {
+        share: "github".to_owned(),
         source: "github".to_owned(),
         delivery_id: "1".to_owned(),
         event_type: event_type.to_owned(),

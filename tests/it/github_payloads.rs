@@ -128,6 +128,7 @@ fn every_published_payload_is_an_event_with_the_fields_of_its_kind() {
     for (event_type, payload) in published() {
         let name = format!("{event_type} {}", payload["action"]);
         let content = NewDelivery {
+            share: "github".to_owned(),
             source: "github".to_owned(),
             delivery_id: "1".to_owned(),
             event_type: event_type.clone(),

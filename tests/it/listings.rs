@@ -16,6 +16,7 @@ use crate::support::binary::declic;
 async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
     let journal = Sqlite::open(&folder.join("declic.db"), Options::default()).unwrap();
     let delivery = NewDelivery {
+        share: "github".to_owned(),
         source: "github".to_owned(),
         delivery_id: "72d3162e\u{1b}[2J".to_owned(),
         event_type: "push".to_owned(),
@@ -26,8 +27,13 @@ async fn written(folder: &std::path::Path) -> (Sqlite, String, String) {
         verified: "X-Hub-Signature-256, secret 1 of 2".to_owned(),
     };
     let Ok(Appended::New { id }) = journal.append(delivery).await else { panic!("it is new") };
-    let claim =
-        || Claim { worker: "w".to_owned(), lease: std::time::Duration::from_secs(30), deliveries: 1, runs: 1, only: None };
+    let claim = || Claim {
+        worker: "w".to_owned(),
+        lease: std::time::Duration::from_secs(30),
+        deliveries: 1.into(),
+        runs: 1.into(),
+        only: None,
+    };
     let lease = journal.claim(claim()).await.unwrap().deliveries.remove(0).lease;
     let check =
         |holds, text: &str, found: &str| json!({"holds": holds, "text": text, "found": found, "reason": null, "hint": null});

@@ -11,7 +11,7 @@ use super::database::{Connection, Opened, number, plain};
 use super::{Transactions, down};
 use crate::journal::JournalError;
 use crate::journal::record::{Appended, DeliveryState, Left, NewDelivery, TakenIn};
-use crate::journal::sql::{Fault, Session, identity, known, leased};
+use crate::journal::sql::{Fault, Session, identity, known, leased, share};
 
 /// Deliveries in one transaction, at most.
 const BATCH: usize = 256;
@@ -115,17 +115,18 @@ struct Rows<'a> {
     state: Vec<&'static str>,
     next_at: Vec<i64>,
     claims: Vec<i64>,
+    share: Vec<String>,
     headers: Vec<String>,
     body: Vec<&'a [u8]>,
 }
 
 const INSERT: &str = "WITH given AS (
         SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $9::text[],
-                             $10::bigint[], $11::bigint[], $12::text[], $13::bytea[])
-          AS g (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, headers, body)),
+                             $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::bytea[])
+          AS g (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, share, headers, body)),
      new AS (
-        INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token)
-        SELECT seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, claims FROM given
+        INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token, share)
+        SELECT seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, claims, share FROM given
         ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING RETURNING seq),
      kept AS (INSERT INTO contents (delivery, headers, body) SELECT g.seq, g.headers, g.body FROM given g JOIN new ON new.seq = g.seq)
      SELECT seq FROM new";
@@ -148,6 +149,7 @@ impl<'a> Rows<'a> {
         self.state.push(state.word());
         self.next_at.push(lease.map_or(opened.now, |lease| opened.now.after(lease)).0);
         self.claims.push(i64::from(lease.is_some()));
+        self.share.push(share(&plain(&delivery.share)));
         self.headers.push(serde_json::to_string(&delivery.headers)?);
         self.body.push(delivery.body.as_ref());
         Ok(())
@@ -169,6 +171,7 @@ impl<'a> Rows<'a> {
                 &self.state,
                 &self.next_at,
                 &self.claims,
+                &self.share,
                 &self.headers,
                 &self.body,
             ],

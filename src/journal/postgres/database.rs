@@ -15,6 +15,7 @@ use tokio_postgres::{Row as Record, SimpleQueryMessage};
 use super::address::chain;
 use super::due::DUE_RUNS;
 use crate::clock::Timestamp;
+use crate::journal::record::Room;
 use crate::journal::sql::{Columns, Database, Fault, Row, Value};
 
 /// A connection out of the pool, in a transaction.
@@ -188,14 +189,17 @@ impl Database for Connection {
         Ok(number(now, counter))
     }
 
-    fn due_runs(&self, now: Timestamp, count: usize) -> Result<Vec<i64>, Fault> {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let candidates: Vec<i64> =
-            self.own(&DUE_RUNS.candidates, &[&now.0, &count.saturating_mul(4)])?.iter().map(|row| row.get(0)).collect();
+    fn due_runs(&self, now: Timestamp, room: &Room) -> Result<Vec<i64>, Fault> {
+        let count = i64::try_from(room.most).unwrap_or(i64::MAX);
+        let with_share = |row: &Record| (row.get::<_, String>(1), row.get::<_, i64>(0));
+        let mut candidates = self.own(&DUE_RUNS.candidates, &[&now.0, &count.saturating_mul(4)])?;
+        candidates.retain(|row| room.left(row.get(1)) > 0);
         if candidates.is_empty() {
-            return Ok(candidates);
+            return Ok(Vec::new());
         }
-        Ok(self.own(&DUE_RUNS.take, &[&candidates, &now.0, &count])?.iter().map(|row| row.get(0)).collect())
+        let candidates: Vec<i64> = candidates.iter().map(|row| row.get(0)).collect();
+        let taken = self.own(&DUE_RUNS.take, &[&candidates, &now.0, &count])?;
+        Ok(room.choose(taken.iter().map(with_share)).collect())
     }
 
     /// What the deliveries fill, and about what hangs on them. Tables do not become smaller when rows are removed, so that their size says

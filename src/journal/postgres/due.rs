@@ -23,7 +23,7 @@ pub(super) static DUE_RUNS: LazyLock<Due> = LazyLock::new(|| {
             UNION ALL
             SELECT (SELECT n.share FROM runs n WHERE n.next_at IS NOT NULL AND n.share > s.share ORDER BY n.share LIMIT 1)
               FROM shares s WHERE s.share IS NOT NULL)
-         SELECT due.seq FROM shares s
+         SELECT due.seq, s.share FROM shares s
           CROSS JOIN LATERAL (SELECT count(*) AS busy FROM runs WHERE share = s.share AND next_at > $1 AND state = 'running') at_work
           CROSS JOIN LATERAL (
             SELECT seq, next_at, row_number() OVER (ORDER BY next_at, seq) AS place FROM (
@@ -32,7 +32,7 @@ pub(super) static DUE_RUNS: LazyLock<Due> = LazyLock::new(|| {
           WHERE s.share IS NOT NULL ORDER BY at_work.busy + due.place, due.next_at, due.seq LIMIT $2"
     ),
     take: format!(
-        "SELECT r.seq FROM runs AS r JOIN unnest($1::bigint[]) WITH ORDINALITY AS c (seq, place) ON c.seq = r.seq
+        "SELECT r.seq, r.share FROM runs AS r JOIN unnest($1::bigint[]) WITH ORDINALITY AS c (seq, place) ON c.seq = r.seq
           WHERE r.next_at <= $2 AND {ITS_TURN} ORDER BY c.place LIMIT $3 FOR UPDATE OF r SKIP LOCKED"
     ),
 }

@@ -1,6 +1,7 @@
 //! What the journal holds, as types. Pure: the states and their transitions are in [`state`].
 
 pub(super) mod order;
+mod places;
 pub mod state;
 mod streak;
 mod work;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use crate::clock::Timestamp;
 pub use order::{Line, Order};
+pub use places::{Places, Room};
 pub use state::{AttemptState, DeliveryState, Impossible, RunState, StepState};
 pub use streak::{Collapse, Repeats, Streak};
 pub use work::{
@@ -38,6 +40,8 @@ pub struct NewDelivery {
     pub trace: String,
     /// How its origin was proved, one line for people: `X-Hub-Signature-256, secret 1 of 2`.
     pub verified: String,
+    /// Whose turn it uses: the repository, where that is known before it is matched, or the source.
+    pub share: String,
 }
 
 /// A delivery as it is kept.

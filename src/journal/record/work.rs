@@ -7,7 +7,7 @@ use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
 use super::{
-    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Listing, Place, Remark, RunFailure, RunRecord, RunState,
+    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Listing, Place, Remark, Room, RunFailure, RunRecord, RunState,
     StepLabel, StepRecord, Streak,
 };
 
@@ -36,10 +36,10 @@ pub struct Claim {
     pub worker: String,
     /// How long it may be silent.
     pub lease: Duration,
-    /// At most so many deliveries to match.
-    pub deliveries: usize,
-    /// At most so many runs.
-    pub runs: usize,
+    /// Room for deliveries to match.
+    pub deliveries: Room,
+    /// Room for runs.
+    pub runs: Room,
     /// Only this one, if it is due: somebody waits for it.
     pub only: Option<Subject>,
 }
@@ -51,6 +51,8 @@ pub struct Claimed {
     pub deliveries: Vec<ClaimedDelivery>,
     /// Runs to go on with.
     pub runs: Vec<ClaimedRun>,
+    /// Are there more deliveries to match, for which there was no room?
+    pub waiting: bool,
     /// When something becomes due that is not due now, by the store's clock.
     pub next: Option<Duration>,
 }
@@ -107,6 +109,8 @@ pub struct ClaimedRun {
     pub age: Duration,
     /// How often what it tells has happened, if its rule collapses events.
     pub streak: Option<Streak>,
+    /// Whose turn it uses.
+    pub share: String,
 }
 
 /// What matching came to; stored in one transaction, with which the delivery leaves the hands of its worker.
@@ -161,6 +165,33 @@ pub struct NewRun {
     pub collapse: Option<Collapse>,
     /// A run that fails before its first step, such as a condition that cannot be evaluated: it is born failed, never hidden.
     pub failure: Option<RunFailure>,
+}
+
+impl NewRun {
+    /// What stands for a rule where a delivery could not be held against any.
+    pub const NO_RULE: &str = "(matching)";
+
+    /// In place of the runs of a delivery that could not be matched.
+    pub fn given_up(why: &str) -> Self {
+        Self {
+            rule: Self::NO_RULE.to_owned(),
+            owner: None,
+            place: String::new(),
+            revision: String::new(),
+            group: None,
+            share: String::new(),
+            dry: false,
+            collapse: None,
+            failure: Some(RunFailure {
+                step: String::new(),
+                action: String::new(),
+                code: "matching".to_owned(),
+                message: why.to_owned(),
+                attempts: 0,
+                rolled_back: false,
+            }),
+        }
+    }
 }
 
 /// One thing that happened to a run. A list of them is written in one transaction under the run's lease.

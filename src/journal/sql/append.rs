@@ -91,8 +91,8 @@ fn insert(session: &Session<'_>, number: i64, delivery: &NewDelivery, standing: 
     let decision = standing.decision;
     let inserted = connection.execute(
         "INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, state, next_at, claims, token,
-                                 reason, finished_at, event, repository, title, learned)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                                 reason, finished_at, event, repository, title, learned, share)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
              ON CONFLICT (source, delivery_id) WHERE replay = 0 DO NOTHING",
         params![
             number,
@@ -113,6 +113,7 @@ fn insert(session: &Session<'_>, number: i64, delivery: &NewDelivery, standing: 
             decision.and_then(|decision| decision.about.repository.as_ref()),
             decision.and_then(|decision| decision.about.title.as_ref()),
             decision.and_then(|decision| decision.learned.as_ref()).map(serde_json::to_string).transpose()?,
+            deliveries::share(&delivery.share),
         ],
     )?;
     if inserted == 0 {
@@ -128,6 +129,7 @@ fn insert(session: &Session<'_>, number: i64, delivery: &NewDelivery, standing: 
 /// Writes what was decided of a delivery that is new. Answers the ids of its runs.
 fn begin(session: &Session<'_>, number: i64, decision: &Decision) -> Result<Vec<String>, Fault> {
     deliveries::keep(session, number, decision)?;
+    deliveries::give_up(session, number, 1, &decision.verdict)?;
     let Verdict::Runs(runs) = &decision.verdict else { return Ok(Vec::new()) };
     let mut ids = Vec::new();
     let mut states = Vec::new();

@@ -19,6 +19,19 @@ use crate::rules::model::RuleFile;
 /// Letters by which shares are told apart: an index has its limits, and who sends longer names shares with their like.
 const SHARE: usize = 200;
 
+pub(in crate::journal) fn share(name: &str) -> String {
+    name.chars().take(SHARE).collect()
+}
+
+/// Has a delivery matched once more, by the rules in force: what of it never began has no other way to begin.
+pub(super) fn match_again(session: &Session<'_>, delivery: i64, state: DeliveryState) -> Result<(), Fault> {
+    session.connection.execute(
+        "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL, next_at = ?3, claims = 0 WHERE seq = ?1",
+        params![delivery, state.to(DeliveryState::Accepted)?.word(), session.now.0],
+    )?;
+    Ok(())
+}
+
 /// What its steps did stays done, what follows a failure belongs to a new round, and its time begins anew. The step that failed is made anew; if it was given up
 /// while it might have worked, from what it had saved.
 pub(super) fn revive_run(session: &Session<'_>, run: i64, state: RunState) -> Result<(), Fault> {
@@ -64,6 +77,7 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             ids.push(identity::run(delivery, number));
         }
     }
+    give_up(session, delivery, last + 1, &decision.verdict)?;
     let (next, reason) = ends(&decision.verdict, earlier.is_empty(), DeliveryState::settled(states));
     let next = state.to(next)?;
     session.connection.execute(
@@ -109,6 +123,14 @@ pub(super) fn ends(verdict: &Verdict, first: bool, settled: DeliveryState) -> (D
         Verdict::Rejected(why) => (DeliveryState::Rejected, Some(why)),
         Verdict::Failed(why) => (DeliveryState::Failed, Some(why)),
     }
+}
+
+/// A delivery that could not be matched stands among the dead runs, where people look for what was given up.
+pub(super) fn give_up(session: &Session<'_>, delivery: i64, number: i64, verdict: &Verdict) -> Result<(), Fault> {
+    if let Verdict::Failed(why) = verdict {
+        create(session, delivery, number, &NewRun::given_up(why))?;
+    }
+    Ok(())
 }
 
 /// A run that a delivery has from an earlier matching.
@@ -193,7 +215,7 @@ pub(super) fn create(session: &Session<'_>, delivery: i64, number: i64, run: &Ne
             run.failure.as_ref().map(serde_json::to_string).transpose()?,
             covered_by,
             open.then_some(session.now.0),
-            run.share.chars().take(SHARE).collect::<String>(),
+            share(&run.share),
             run.dry,
             counted.streak,
             note,

@@ -13,8 +13,8 @@ use crate::journal::record::{
 };
 
 /// What [`delivery`] reads: from `deliveries d JOIN contents c`.
-pub(super) const DELIVERY: &str =
-    "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay, d.learned";
+pub(super) const DELIVERY: &str = "d.seq, d.source, d.delivery_id, d.event_type, c.headers, c.body, d.received_at, d.trace, d.verified, d.replay, d.learned, \
+     d.share";
 /// What [`delivery_record`] reads, from `deliveries d`.
 pub(super) const DELIVERY_RECORD: &str = "d.seq, d.source, d.delivery_id, d.event_type, d.received_at, d.verified, d.trace, d.size, d.replay, d.state, d.reason, d.finished_at, \
      d.event, d.repository, d.title";
@@ -41,6 +41,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, Fault> {
             received_at: Timestamp(row.get(6)?),
             trace: row.get(7)?,
             verified: row.get(8)?,
+            share: row.get(11)?,
         },
         replay: row.get(9)?,
         learned: json(row, 10)?,

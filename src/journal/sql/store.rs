@@ -4,7 +4,7 @@ use tokio::sync::watch;
 
 use super::value::{FromColumn, Row, Value};
 use crate::clock::Timestamp;
-use crate::journal::record::{Impossible, NewDelivery, TakenIn, Taking};
+use crate::journal::record::{Impossible, NewDelivery, Room, TakenIn, Taking};
 use crate::journal::{JournalError, LedgerError};
 
 /// A store that keeps the ledger in SQL.
@@ -46,7 +46,7 @@ pub(in crate::journal) trait Database {
     fn next_number(&self, now: Timestamp) -> Result<i64, Fault>;
 
     /// Runs that are due and whose turn it is, fair by share: whoever has fewest at work comes first, then who waits longest.
-    fn due_runs(&self, now: Timestamp, count: usize) -> Result<Vec<i64>, Fault>;
+    fn due_runs(&self, now: Timestamp, room: &Room) -> Result<Vec<i64>, Fault>;
 
     /// Bytes that the ledger fills, about.
     fn used(&self) -> Result<u64, Fault>;

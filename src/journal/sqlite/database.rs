@@ -6,6 +6,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql};
 
 use crate::clock::Timestamp;
+use crate::journal::record::Room;
 use crate::journal::sql::{Columns, Database, Fault, Row, Value, due_by_share, identity};
 
 /// A connection of this file.
@@ -71,8 +72,8 @@ impl Database for File<'_> {
         Ok(identity::next(last().map_err(|error| self.fault(&error))?.unwrap_or(0), now))
     }
 
-    fn due_runs(&self, now: Timestamp, count: usize) -> Result<Vec<i64>, Fault> {
-        due_by_share(self, now, count)
+    fn due_runs(&self, now: Timestamp, room: &Room) -> Result<Vec<i64>, Fault> {
+        due_by_share(self, now, room)
     }
 
     /// Pages that nothing uses do not count: they are used again before the file grows.

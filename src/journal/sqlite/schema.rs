@@ -184,6 +184,11 @@ const MIGRATIONS: &[&str] = &[
     // What actions say of their steps. And runs that failed, which people look for first, without a look at all the others.
     "ALTER TABLE steps ADD COLUMN said TEXT;
      CREATE INDEX runs_failed ON runs (seq) WHERE state IN ('failed', 'dead');",
+    // Deliveries in turn: those that wait by their share, those in hand by the end of their lease.
+    "ALTER TABLE deliveries ADD COLUMN share TEXT NOT NULL DEFAULT '';
+     DROP INDEX deliveries_next;
+     CREATE INDEX deliveries_waiting ON deliveries (share, next_at) WHERE state = 'accepted';
+     CREATE INDEX deliveries_leased ON deliveries (next_at) WHERE state = 'matching';",
 ];
 
 /// Brings the file to the newest schema, all in one transaction.

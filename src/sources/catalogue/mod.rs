@@ -222,6 +222,7 @@ impl CatalogueSource {
     fn check_shape(&self, verified: &Verified, identity: &Identity) -> Result<(), Refusal> {
         let inbound = verified.inbound();
         let content = NewDelivery {
+            share: self.entry.name.clone(),
             source: self.entry.name.clone(),
             delivery_id: identity.delivery_id.clone(),
             event_type: identity.event_type.clone(),

@@ -56,6 +56,7 @@ pub fn unproved(kind: &str, body: &str) -> Result<Option<Decoded>, String> {
     };
     let written = if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
     let content = NewDelivery {
+        share: String::new(),
         source: String::new(),
         delivery_id: String::new(),
         event_type: String::new(),

@@ -15,6 +15,7 @@ use crate::rules::types::Type;
 
 fn stored(headers: &[(&str, &str)], body: &[u8]) -> NewDelivery {
     NewDelivery {
+        share: "here".to_owned(),
         source: "here".to_owned(),
         delivery_id: "d1".to_owned(),
         event_type: "thing.happened".to_owned(),

@@ -135,6 +135,7 @@ impl World {
     /// Appends a delivery with this event. Answers our id.
     pub async fn deliver(&self, engine: &Engine, id: &str, event: Value) -> String {
         let delivery = NewDelivery {
+            share: "tests".to_owned(),
             source: "tests".to_owned(),
             delivery_id: id.to_owned(),
             event_type: "event".to_owned(),

@@ -27,7 +27,7 @@ async fn a_store_of_every_earlier_schema_goes_on_where_it_was() {
         assert!(ReadOnly::open(&path).err().expect("readers change nothing").why.contains("declic serve"), "schema {version}");
         let clock = Arc::new(AtomicI64::new(1_800_000_100_000));
         let journal = Sqlite::open(&path, options(&clock, &Faults::default())).unwrap();
-        let claim = Claim { worker: "w2".to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: None };
+        let claim = Claim { worker: "w2".to_owned(), lease: LEASE, deliveries: 10.into(), runs: 10.into(), only: None };
         let claimed = journal.claim(claim).await.unwrap();
         let [waiting] = claimed.deliveries.as_slice() else { panic!("schema {version}: {claimed:?}") };
         assert_eq!(waiting.delivery.content.body, delivery("open").body);

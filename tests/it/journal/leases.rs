@@ -247,7 +247,8 @@ async fn a_delivery_is_final_when_the_last_of_its_runs_is(kind: Kind) {
 
 async fn one_subject_can_be_claimed_alone_but_not_out_of_turn(kind: Kind) {
     let store = Store::of(kind).await;
-    let claim = |only: Subject| Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: Some(only) };
+    let claim =
+        |only: Subject| Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 10.into(), runs: 10.into(), only: Some(only) };
     let first = store.started("d1", vec![run("a"), run("b")]).await;
     let Appended::New { id } = store.append("d2").await else { panic!("it is new") };
     let runs = store.journal.claim(claim(Subject::Run(first[1].clone()))).await.unwrap();

@@ -131,7 +131,7 @@ impl Store {
 
     async fn claim(&self, worker: &str) -> Claimed {
         self.journal
-            .claim(Claim { worker: worker.to_owned(), lease: LEASE, deliveries: 10, runs: 10, only: None })
+            .claim(Claim { worker: worker.to_owned(), lease: LEASE, deliveries: 10.into(), runs: 10.into(), only: None })
             .await
             .expect("the store works")
     }
@@ -182,6 +182,7 @@ fn options(clock: &Arc<AtomicI64>, faults: &Faults) -> Options {
 
 fn delivery(id: &str) -> NewDelivery {
     NewDelivery {
+        share: "github".to_owned(),
         source: "github".to_owned(),
         delivery_id: id.to_owned(),
         event_type: "push".to_owned(),

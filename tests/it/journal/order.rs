@@ -33,7 +33,7 @@ impl Store {
 
     /// Takes the delivery that waits, and leaves all runs where they are.
     async fn only_deliveries(&self) -> declic::journal::record::ClaimedDelivery {
-        let claim = Claim { worker: "matcher".to_owned(), lease: LEASE, deliveries: 1, runs: 0, only: None };
+        let claim = Claim { worker: "matcher".to_owned(), lease: LEASE, deliveries: 1.into(), runs: 0.into(), only: None };
         self.journal.claim(claim).await.expect("the store works").deliveries.remove(0)
     }
 
@@ -156,7 +156,7 @@ async fn a_noisy_repository_does_not_starve_the_others(kind: Kind) {
         store.journal.decide(waiting.lease, decision(Verdict::Runs(runs))).await.expect("decided");
         store.pass(Duration::from_millis(5));
     }
-    let claim = Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 0, runs: 2, only: None };
+    let claim = Claim { worker: "w".to_owned(), lease: LEASE, deliveries: 0.into(), runs: 2.into(), only: None };
     let claimed = store.journal.claim(claim).await.unwrap();
     let repositories: Vec<&str> = claimed.runs.iter().map(|claimed| claimed.delivery.content.delivery_id.as_str()).collect();
     assert_eq!(repositories, ["d1", "d2"]);

@@ -17,7 +17,7 @@ async fn replicas(count: usize) -> (String, Vec<Arc<dyn Journal>>) {
 }
 
 fn claim(worker: &str, deliveries: usize, runs: usize) -> Claim {
-    Claim { worker: worker.to_owned(), lease: LEASE, deliveries, runs, only: None }
+    Claim { worker: worker.to_owned(), lease: LEASE, deliveries: deliveries.into(), runs: runs.into(), only: None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ async fn done(store: &Store, run: ClaimedRun) {
 
 /// Without taking runs.
 async fn claim_deliveries(store: &Store, count: usize) -> Vec<declic::journal::record::ClaimedDelivery> {
-    let claim = Claim { worker: "m".to_owned(), lease: LEASE, deliveries: count, runs: 0, only: None };
+    let claim = Claim { worker: "m".to_owned(), lease: LEASE, deliveries: count.into(), runs: 0.into(), only: None };
     store.journal.claim(claim).await.unwrap().deliveries
 }
 

@@ -221,6 +221,7 @@ async fn messages_and_tasks_that_come_back_end_at_the_fifth_hop() {
 
     let back = |source: &dyn Source, headers: Vec<(String, String)>, body: Value| -> Event {
         let content = NewDelivery {
+            share: "back".to_owned(),
             source: "back".to_owned(),
             delivery_id: "1".to_owned(),
             event_type: "any".to_owned(),

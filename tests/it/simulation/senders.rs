@@ -114,6 +114,7 @@ async fn knock(outside: &Outside, doors: &Doors, sent: &Sent) -> Option<String> 
         outside.chance.pick(&doors).clone()
     };
     let delivery = NewDelivery {
+        share: sent.event["repository"].as_str().unwrap_or(SOURCE).to_owned(),
         source: SOURCE.to_owned(),
         delivery_id: sent.id.clone(),
         event_type: "push".to_owned(),
@@ -125,7 +126,7 @@ async fn knock(outside: &Outside, doors: &Doors, sent: &Sent) -> Option<String> 
     };
     // Decided before it is appended, if its event is read by then; leased otherwise.
     let event = outside.chance.one_in(2).then(|| Box::new(rules::arriving(sent.event.clone())));
-    let place = if outside.chance.one_in(2) { door.fresh.place(delivery.body.len(), event) } else { None };
+    let place = if outside.chance.one_in(2) { door.fresh.place(delivery.body.len(), &delivery.share, event) } else { None };
     let appended = match place {
         Some(mut place) => {
             let taking = place.taking(&delivery);

@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod echo;
 pub mod emulators;
 pub mod google_apis;
+pub mod held;
 pub mod inward;
 pub mod issuer;
 pub mod openapi;
