@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use super::paint::{Paint, printable, table};
 use super::stored::{Format, document, length};
 use super::{USAGE, WRONG, block_on, colour, complain};
-use crate::clock::Timestamp;
 use crate::matching::Index;
-use crate::recover::{Halt, Intake, Log, Logged, Outcome, Recovery, before};
+use crate::recover::{Halt, Intake, Log, Logged, Outcome, Progress, Recovery, Swept, before};
 use crate::report::metrics::Metrics;
 use crate::repositories::Repositories;
 use crate::settings::{self, Environment, Mode, Settings};
@@ -96,10 +95,12 @@ async fn sweep(intakes: Vec<(Intake, Log)>, arguments: &Arguments) -> ExitCode {
     let mut halted = Vec::new();
     for (intake, log) in &intakes {
         let until = Instant::now() + PATIENCE;
-        let mut settled = std::collections::HashSet::new();
-        let since = before(Timestamp::now(), arguments.since);
+        let mut progress = Progress::default();
         loop {
-            let swept = intake.sweep(log, since, arguments.dry_run, &mut settled).await;
+            let swept = match log.now().await {
+                Ok(now) => intake.sweep(log, before(now, arguments.since), arguments.dry_run, &mut progress).await,
+                Err(halt) => Swept { halt: Some(halt), ..Swept::default() },
+            };
             found.extend(swept.findings.into_iter().map(|finding| (intake.source.name().to_owned(), finding)));
             match swept.halt {
                 None => break,

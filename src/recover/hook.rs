@@ -77,10 +77,10 @@ impl Hook {
         }
     }
 
-    /// A client that may read it, for some minutes. The error is for the operator.
-    pub fn client(&self, access: &Access) -> Result<GitHub, String> {
+    /// A client that may read it, for some minutes from now, which is GitHub's time. The error is for the operator.
+    pub fn client(&self, access: &Access, now: Timestamp) -> Result<GitHub, String> {
         let token = match self {
-            Self::App { id, key } => Some(app_token(*id, key, Timestamp::now().seconds())?),
+            Self::App { id, key } => Some(app_token(*id, key, now.seconds())?),
             _ => access.token.clone(),
         };
         if token.is_none() {

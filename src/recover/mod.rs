@@ -5,10 +5,11 @@
 
 mod hook;
 mod log;
+mod progress;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
@@ -25,9 +26,13 @@ use crate::sources::Source;
 
 pub use hook::{Access, Hook, Plan, hooks};
 pub use log::{Halt, Log, Logged};
+pub use progress::Progress;
+use progress::Walk;
 
 /// Each sweep looks back beyond the last one for this long: what was tried may show in the log minutes later.
 const OVERLAP: Duration = Duration::from_secs(600);
+/// So many in a row that GitHub does not let us read are not one that we may not, and the rest is left for the next time.
+const REFUSED_IN_A_ROW: usize = 3;
 /// The first sweep after a start: serving comes first.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -86,21 +91,66 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Looks at everything that was tried since then. `settled` are ids that need no second look; it is kept up to date.
-    pub async fn sweep(&self, log: &Log, since: Timestamp, dry_run: bool, settled: &mut HashSet<String>) -> Swept {
+    /// Looks at everything that was tried since then, by GitHub's clock. `progress` says what needs no second look; it is kept up to date.
+    pub async fn sweep(&self, log: &Log, since: Timestamp, dry_run: bool, progress: &mut Progress) -> Swept {
         let mut swept = Swept::default();
-        let listed = match log.since(since).await {
-            Ok(listed) => listed,
-            Err(halt) => return Swept { halt: Some(halt), ..swept },
-        };
-        settled.retain(|guid| listed.iter().any(|logged| logged.guid == *guid));
-        let newest = listed.last().map(|logged| logged.delivered_at);
-        let missing = match self.missing(&listed, settled).await {
+        let mut walk = progress.halted.take().unwrap_or_default();
+        loop {
+            let part = match log.part(since, walk.cursor.clone()).await {
+                Ok(part) => part,
+                Err(halt) => {
+                    // A cursor that GitHub no longer takes begins anew.
+                    progress.halted = matches!(halt, Halt::Later { .. }).then_some(walk);
+                    swept.halt = Some(halt);
+                    return swept;
+                }
+            };
+            walk.saw(&part.tried);
+            let open = self.part(log, &walk, part.tried, dry_run, progress, &mut swept).await;
+            match (&swept.halt, part.next) {
+                (None | Some(Halt::Refused(_)), Some(next)) => walk.cursor = Some(next),
+                (None | Some(Halt::Refused(_)), None) => {
+                    swept.until = [swept.until, walk.newest].into_iter().flatten().min();
+                    progress.forget(since);
+                    return swept;
+                }
+                (Some(_), Some(_)) => {
+                    swept.until = None;
+                    progress.halted = Some(walk);
+                    return swept;
+                }
+                // All that is older has been looked at.
+                (Some(_), None) => {
+                    swept.until = [swept.until, open].into_iter().flatten().min();
+                    return swept;
+                }
+            }
+        }
+    }
+
+    /// Deals with what a part of the log holds. What GitHub does not let us read is passed over, and is looked at again: nothing is known of
+    /// it. Answers until when all of the part was dealt with, if that was not to its end.
+    async fn part(
+        &self,
+        log: &Log,
+        walk: &Walk,
+        tried: Vec<Logged>,
+        dry_run: bool,
+        progress: &mut Progress,
+        swept: &mut Swept,
+    ) -> Option<Timestamp> {
+        let before = |logged: &Logged| Some(Timestamp(logged.delivered_at.0 - 1));
+        let first = tried.first().and_then(before);
+        let missing = match self.missing(&tried, walk, progress).await {
             Ok(missing) => missing,
-            Err(error) => return Swept { halt: Some(later(&error)), ..swept },
+            Err(error) => {
+                swept.halt = Some(later(&error));
+                return first;
+            }
         };
         let heard = self.heard();
-        for logged in listed.into_iter().filter(|logged| missing.contains(&logged.guid)) {
+        let mut refused = 0;
+        for logged in tried.into_iter().filter(|logged| missing.contains(&logged.guid)) {
             let theirs = self.repositories.as_ref().is_some_and(|repositories| repositories.hears(&logged.event));
             let outcome = match theirs || heard.contains(logged.event.as_str()) {
                 true => self.take_in(log, &logged, dry_run).await,
@@ -108,25 +158,32 @@ impl Intake {
             };
             match outcome {
                 Ok(outcome) => {
+                    refused = 0;
                     self.tell(log, &logged, &outcome, dry_run);
-                    settled.insert(logged.guid.clone());
+                    progress.settle(&logged);
                     swept.findings.push((logged, outcome));
                 }
-                Err(halt) => {
-                    swept.until = Some(Timestamp(logged.delivered_at.0 - 1));
-                    swept.halt = Some(halt);
-                    return swept;
+                Err(Halt::Refused(why)) if refused < REFUSED_IN_A_ROW => {
+                    refused += 1;
+                    swept.until = [swept.until, before(&logged)].into_iter().flatten().min();
+                    swept.halt.get_or_insert(Halt::Refused(format!("delivery {}: {why}", logged.guid)));
+                }
+                Err(Halt::Refused(_)) => return None,
+                Err(later) => {
+                    swept.halt = Some(later);
+                    return before(&logged);
                 }
             }
         }
-        swept.until = newest;
-        swept
+        None
     }
 
-    /// Those that never arrived: GitHub got no 2xx for them, or had nobody to send them to, and they are not in the journal.
-    async fn missing(&self, listed: &[Logged], settled: &HashSet<String>) -> Result<HashSet<String>, JournalError> {
-        let open = listed.iter().filter(|logged| (self.pull || !logged.succeeded) && !settled.contains(&logged.guid));
-        let ids = open.map(|logged| logged.guid.clone()).collect();
+    /// Those that never arrived: GitHub got no 2xx for them, or had nobody to send them to, and the journal does not have them, or could not
+    /// match them.
+    async fn missing(&self, tried: &[Logged], walk: &Walk, progress: &Progress) -> Result<HashSet<String>, JournalError> {
+        let is_open =
+            |logged: &&Logged| !progress.is_settled(logged) && (self.pull || !(logged.succeeded || walk.has_arrived(logged)));
+        let ids = tried.iter().filter(is_open).map(|logged| logged.guid.clone()).collect();
         Ok(self.journal.missing(self.source.name(), ids).await?.into_iter().collect())
     }
 
@@ -142,11 +199,9 @@ impl Intake {
     }
 
     async fn take_in(&self, log: &Log, logged: &Logged, dry_run: bool) -> Result<Outcome, Halt> {
-        let inbound = match log.request(logged, &self.source.entry().path).await {
-            Ok(Some(inbound)) => inbound,
-            Ok(None) => return Ok(Outcome::Refused("the log no longer has what was sent".to_owned())),
-            Err(Halt::Refused(why)) => return Ok(Outcome::Refused(why)),
-            Err(later) => return Err(later),
+        let inbound = match log.request(logged, &self.source.entry().path).await? {
+            Ok(inbound) => inbound,
+            Err(why) => return Ok(Outcome::Refused(why)),
         };
         let by = format!("the delivery log of {}", log.hook());
         let identified = self.source.fetched(inbound, &by).and_then(|verified| {
@@ -212,11 +267,12 @@ impl Intake {
     /// Sweeps again and again, from where the last sweep ended, also over restarts.
     pub async fn keep_up(self, log: Log, every: Duration) {
         let mark = format!("delivery-log/{}/{}", self.source.name(), log.hook());
-        let mut settled = HashSet::new();
+        let mut progress = Progress::default();
         let mut failing = false;
+        let began = Instant::now();
         tokio::time::sleep(SOON.min(every)).await;
         loop {
-            let halt = match self.go_on(&log, &mark, &mut settled).await {
+            let halt = match self.go_on(&log, &mark, began, &mut progress).await {
                 Ok(swept) => swept.halt,
                 Err(error) => Some(later(&error)),
             };
@@ -242,17 +298,20 @@ impl Intake {
         }
     }
 
-    async fn go_on(&self, log: &Log, mark: &str, settled: &mut HashSet<String>) -> Result<Swept, JournalError> {
+    async fn go_on(&self, log: &Log, mark: &str, began: Instant, progress: &mut Progress) -> Result<Swept, JournalError> {
         let last = match self.journal.mark(mark).await? {
             Some(last) => last,
             None => {
-                // From now on nothing is missed, also if the log stays empty or this process ends.
-                let now = Timestamp::now();
-                self.journal.set_mark(mark, now).await?;
-                now
+                // From the start of this process on nothing is missed, also if the log stays empty or GitHub could not be asked until now.
+                let began = match log.now().await {
+                    Ok(now) => before(now, began.elapsed()),
+                    Err(halt) => return Ok(Swept { halt: Some(halt), ..Swept::default() }),
+                };
+                self.journal.set_mark(mark, began).await?;
+                began
             }
         };
-        let swept = self.sweep(log, before(last, OVERLAP), false, settled).await;
+        let swept = self.sweep(log, before(last, OVERLAP), false, progress).await;
         if let Some(until) = swept.until.filter(|until| *until > last) {
             self.journal.set_mark(mark, until).await?;
         }

@@ -116,9 +116,12 @@ pub(super) fn steps_of(connection: &dyn Database, run: i64) -> Result<Vec<StepRe
     Ok(steps)
 }
 
-/// Which of these ids are not known of a source, in the order given.
+/// Which of these ids a source has yet to bring, in the order given: those that are not known, and those that could not be read or matched.
+/// What began and failed is known: it is for people to take up again.
 pub(super) fn missing(connection: &dyn Database, source: &str, ids: Vec<String>) -> Result<Vec<String>, Fault> {
-    let sql = "SELECT 1 FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0";
+    let sql =
+        "SELECT 1 FROM deliveries WHERE source = ?1 AND delivery_id = ?2 AND replay = 0 AND (state NOT IN ('failed', 'rejected')
+           OR EXISTS (SELECT 1 FROM runs WHERE runs.delivery = deliveries.seq AND runs.started_at IS NOT NULL))";
     let mut missing = Vec::new();
     for id in ids {
         if connection.optional(sql, params![source, id], |_| Ok(()))?.is_none() {

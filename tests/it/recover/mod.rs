@@ -1,9 +1,10 @@
 //! What GitHub did not deliver is taken in from its delivery log: once, in order, and only if some rule wants it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+mod service;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -15,12 +16,12 @@ use declic::clock::Timestamp;
 use declic::demo::stand_ins::faults::Fault;
 use declic::demo::stand_ins::github::TOKEN;
 use declic::demo::stand_ins::github::hooks::LoggedAttempt;
-use declic::demo::stand_ins::{FIRST_COMMIT, REPOSITORY, World};
+use declic::demo::stand_ins::{REPOSITORY, World};
 use declic::journal::Journal;
-use declic::journal::record::{DeliveryRecord, Listing};
+use declic::journal::record::{Change, Claim, Decision, DeliveryRecord, DeliveryState, Listing, NewRun, RunState, Verdict};
 use declic::journal::sqlite::{Options, Sqlite};
 use declic::matching::Index;
-use declic::recover::{Access, Halt, Hook, Intake, Log, Outcome, Plan, Swept};
+use declic::recover::{Access, Halt, Hook, Intake, Log, Outcome, Plan, Progress, Swept};
 use declic::reload;
 use declic::report::metrics::Metrics;
 use declic::rules::model::{Offer, RuleFile};
@@ -29,7 +30,6 @@ use declic_actions::http::{Http, HttpSettings};
 use declic_actions::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::support::binary::{Binary, WEBHOOK_SECRET, command};
 use crate::support::openapi;
 use crate::support::service::{SECRET, github, push, signature};
 
@@ -52,7 +52,7 @@ struct Sweeper {
     journal: Arc<Sqlite>,
     metrics: Arc<Metrics>,
     woken: Arc<Mutex<Vec<String>>>,
-    settled: HashSet<String>,
+    progress: Progress,
     pull: bool,
     _folder: tempfile::TempDir,
 }
@@ -100,7 +100,7 @@ impl Sweeper {
             journal: Arc::new(journal),
             metrics: Arc::new(Metrics::new()),
             woken: Arc::default(),
-            settled: HashSet::new(),
+            progress: Progress::default(),
             pull: false,
             _folder: folder,
         }
@@ -128,7 +128,7 @@ impl Sweeper {
     async fn sweep_of(&mut self, hook: Hook, dry_run: bool) -> Swept {
         let log = Log::new(hook, access(&self.world));
         let intake = self.intake();
-        intake.sweep(&log, ago(3600), dry_run, &mut self.settled).await
+        intake.sweep(&log, ago(3600), dry_run, &mut self.progress).await
     }
 
     async fn sweep(&mut self) -> Swept {
@@ -171,7 +171,7 @@ async fn what_never_succeeded_is_taken_in_once_and_in_order() {
     assert_eq!(found, expected);
     assert!(sweeper.stored().await.is_empty(), "a dry run takes nothing in");
 
-    sweeper.settled.clear();
+    sweeper.progress = Progress::default();
     let swept = sweeper.sweep().await;
     assert_eq!(
         words(&swept),
@@ -216,7 +216,7 @@ async fn what_came_in_by_itself_is_not_taken_in_again() {
     sweeper.log(attempt("both-ways", pushed("main"), 502, 60));
     assert_eq!(words(&sweeper.sweep().await), [("both-ways", "recovered")]);
     // Another process, or the next one, knows nothing but the journal.
-    sweeper.settled.clear();
+    sweeper.progress = Progress::default();
     assert_eq!(words(&sweeper.sweep().await), []);
     assert_eq!(sweeper.stored().await.len(), 1);
 }
@@ -241,6 +241,82 @@ async fn all_pages_are_read_until_the_beginning_of_the_time() {
     assert_eq!(swept.findings.len(), 5, "{:?}", words(&swept));
     let pages = sweeper.world.github.ledger.requests().iter().filter(|request| request.path.ends_with("/deliveries")).count();
     assert_eq!(pages, 3, "250 within the time are three pages; the rest is not looked at");
+}
+
+#[tokio::test]
+async fn a_log_of_any_length_is_gone_through_and_goes_on_where_a_limit_halted_it() {
+    let mut sweeper = Sweeper::new().await;
+    // More than is read before it is dealt with: fifty pages of a hundred.
+    for number in 0..5_150_i64 {
+        sweeper.log(attempt(&format!("g-{number}"), json!({}), 202, 3500 - number / 2));
+    }
+    // That this one arrived says the part that is looked at first: of its first attempt nobody misses anything.
+    sweeper.log(attempt("g-late", pushed("main"), 502, 3550));
+    sweeper.log(attempt("g-late", pushed("main"), 202, 5));
+    sweeper.log(attempt("g-oldest", pushed("main"), 502, 3540));
+    let listed = |sweeper: &Sweeper| {
+        sweeper.world.github.ledger.requests().iter().filter(|request| request.path.ends_with("/deliveries")).count()
+    };
+    sweeper.world.github.faults.after(50, Fault::Fail { status: 429, retry_after: Some(1) });
+    let swept = sweeper.sweep().await;
+    assert!(matches!(swept.halt, Some(Halt::Later { .. })), "{swept:?}");
+    assert_eq!((listed(&sweeper), swept.until), (51, None), "what is older was not looked at");
+    let swept = sweeper.sweep().await;
+    assert_eq!((words(&swept), &swept.halt), (vec![("g-oldest", "recovered")], &None));
+    assert_eq!(listed(&sweeper), 53, "what was gone through is not read again");
+    assert_eq!(swept.until, Some(ago(5)), "up to the newest that was there when it began");
+}
+
+#[tokio::test]
+async fn one_that_may_not_be_read_now_holds_up_no_other_and_is_looked_at_again() {
+    let mut sweeper = Sweeper::new().await;
+    sweeper.log(attempt("first", pushed("main"), 503, 300));
+    sweeper.log(attempt("second", pushed("main"), 503, 200));
+    sweeper.world.github.faults.next_matching(1, "GET", "/deliveries/", Fault::Fail { status: 403, retry_after: None });
+    let swept = sweeper.sweep().await;
+    assert_eq!(words(&swept), [("second", "recovered")]);
+    assert!(matches!(&swept.halt, Some(Halt::Refused(why)) if why.contains("delivery first")), "{swept:?}");
+    assert_eq!(swept.until, Some(Timestamp(ago(300).0 - 1)), "the next sweep begins before it");
+    let swept = sweeper.sweep().await;
+    assert_eq!((words(&swept), &swept.halt), (vec![("first", "recovered")], &None));
+
+    // Where nothing may be read, not everything is asked for.
+    for number in 0..20 {
+        sweeper.log(attempt(&format!("late-{number}"), pushed("main"), 503, 100 - number));
+    }
+    let fetched = sweeper.fetched();
+    sweeper.world.github.faults.next_matching(20, "GET", "/deliveries/", Fault::Fail { status: 403, retry_after: None });
+    let swept = sweeper.sweep().await;
+    assert!(matches!(swept.halt, Some(Halt::Refused(_))) && swept.findings.is_empty(), "{swept:?}");
+    assert!(sweeper.fetched() - fetched <= 4);
+}
+
+#[tokio::test]
+async fn what_could_not_be_matched_is_taken_in_again_and_what_began_is_left_to_people() {
+    let mut sweeper = Sweeper::new().await;
+    for guid in ["unmatched", "failed"] {
+        sweeper.log(attempt(guid, pushed("main"), 503, 60));
+    }
+    assert_eq!(sweeper.sweep().await.findings.len(), 2);
+    sweeper.progress = Progress::default();
+    let claim =
+        || Claim { worker: "w".to_owned(), lease: Duration::from_secs(30), deliveries: 10.into(), runs: 10.into(), only: None };
+    let decision =
+        |verdict| Decision { traces: json!([]), verdict, line: None, may_ask: false, about: Default::default(), learned: None };
+    for claimed in sweeper.journal.claim(claim()).await.expect("the store works").deliveries {
+        let verdict = match claimed.delivery.content.delivery_id.as_str() {
+            "unmatched" => Verdict::Failed("GitHub did not say who may start what".to_owned()),
+            _ => Verdict::Runs(vec![NewRun { failure: None, ..NewRun::given_up("") }]),
+        };
+        sweeper.journal.decide(claimed.lease, decision(verdict)).await.expect("decided");
+    }
+    let run = sweeper.journal.claim(claim()).await.expect("the store works").runs.remove(0);
+    let finished = Change::Finished { state: RunState::Failed, failure: None };
+    sweeper.journal.write(run.lease, vec![finished]).await.expect("it is held");
+    assert_eq!(words(&sweeper.sweep().await), [("unmatched", "recovered")]);
+    let states: Vec<_> = sweeper.stored().await.into_iter().map(|one| (one.delivery_id, one.state)).collect();
+    assert!(states.contains(&("unmatched".to_owned(), DeliveryState::Accepted)), "{states:?}");
+    assert!(states.contains(&("failed".to_owned(), DeliveryState::Failed)), "{states:?}");
 }
 
 #[tokio::test]
@@ -343,94 +419,4 @@ fn plans_follow_the_settings() {
     ] {
         assert!(plan("github", json!({ "hooks": [wrong] })).is_err(), "{wrong}");
     }
-}
-
-/// A folder with settings that know the hook, and a rule that comments on what is pushed.
-fn settled(world: &World, folder: &Path, more: &str) {
-    let text = format!(
-        "version: 1\nsecrets:\n  hook: {{ from: env, name: DECLIC_GITHUB_SECRET }}\n  token: {{ from: env, name: DECLIC_GITHUB_TOKEN }}\n\
-         sources:\n  github: {{ type: github, secret: hook, hooks: [{{ repository: {REPOSITORY}, id: {HOOK} }}]{more} }}\n\
-         github: {{ token: token, api-url: \"{}\" }}\n",
-        world.github.url
-    );
-    std::fs::write(folder.join("declic.yaml"), text).expect("settings");
-    std::fs::create_dir_all(folder.join("rules")).expect("a folder");
-    std::fs::write(folder.join("rules/note.yaml"), RULES).expect("a rule");
-    world.github.accept_token("a token of this test");
-}
-
-/// A push of the commit that the stand-in knows, signed with the secret of the environment.
-fn lost(guid: &str, seconds_ago: i64) -> LoggedAttempt {
-    let mut payload = pushed("main");
-    payload["after"] = FIRST_COMMIT.into();
-    payload["repository"]["full_name"] = REPOSITORY.into();
-    LoggedAttempt {
-        signature: Some(signature(WEBHOOK_SECRET, payload.to_string().as_bytes())),
-        ..attempt(guid, payload, 503, seconds_ago)
-    }
-}
-
-fn comments(world: &World) -> usize {
-    world.github.commit_comments(REPOSITORY, FIRST_COMMIT).len()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_pulls_needs_no_public_address() {
-    let world = World::start().await.expect("stand-ins");
-    world.github.add_hook(REPOSITORY, HOOK);
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    settled(&world, folder.path(), ", pull: true, sweep: 5s");
-    world.github.log_attempt(REPOSITORY, HOOK, LoggedAttempt { status_code: 200, ..lost("pulled", 30) });
-    let until = |count: usize| {
-        let end = Instant::now() + Duration::from_secs(30);
-        while comments(&world) < count {
-            assert!(Instant::now() < end, "no comment within 30 s");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    let service = Binary::start(folder.path(), |_| {});
-    until(1);
-    drop(service);
-    // What is pushed while nobody runs is there afterwards; what was done is not done again.
-    world.github.log_attempt(REPOSITORY, HOOK, LoggedAttempt { status_code: 0, ..lost("pulled-later", 1) });
-    let service = Binary::start(folder.path(), |_| {});
-    until(2);
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(comments(&world), 2, "{}", service.log());
-    assert!(service.log().contains("taken in from GitHub's delivery log"), "{}", service.log());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_command_takes_in_what_was_missed_while_the_service_runs() {
-    let world = World::start().await.expect("stand-ins");
-    world.github.add_hook(REPOSITORY, HOOK);
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    settled(&world, folder.path(), ", sweep: 1h");
-    let service = Binary::start(folder.path(), |_| {});
-    world.github.log_attempt(REPOSITORY, HOOK, lost("missed", 5000));
-    let recover = |arguments: &[&str]| {
-        let output = command(folder.path(), &[&["recover"], arguments].concat()).output().expect("the command starts");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
-    };
-    let (status, said) = recover(&["--since", "1h"]);
-    assert!(status == Some(0) && said.contains("0 of 0"), "{said}");
-    let (status, said) = recover(&["--dry-run"]);
-    assert!(
-        status == Some(0) && said.contains("missed") && said.contains("1 of 1 that did not arrive would be taken in"),
-        "{said}"
-    );
-    assert_eq!(comments(&world), 0);
-    let (status, said) = recover(&["github", "--format", "json"]);
-    let found: Value = serde_json::from_str(&said).expect("one document");
-    assert_eq!((status, &found[0]["delivery_id"], &found[0]["outcome"]), (Some(0), &json!("missed"), &json!("recovered")));
-    let end = Instant::now() + Duration::from_secs(20);
-    while comments(&world) == 0 {
-        assert!(Instant::now() < end, "the service did not take it up:\n{}", service.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let (status, said) = recover(&["nobody"]);
-    assert!(status == Some(2) && said.contains("there is no source `nobody`"), "{said}");
-    world.github.revoke_tokens();
-    let (status, said) = recover(&[]);
-    assert!(status == Some(1) && said.contains("Bad credentials"), "{said}");
 }
