@@ -78,7 +78,7 @@ struct Say {
 
 #[derive(clap::Args)]
 struct Which {
-    /// Those that failed for good; nothing else can be redriven
+    /// Those that failed for good (`failed` and `dead`); nothing else can be redriven
     #[arg(long, required = true)]
     dead: bool,
     /// Only those of this source
@@ -109,7 +109,7 @@ struct Which {
 
 #[derive(clap::Args, Default)]
 struct List {
-    /// Only those that failed for good
+    /// Only those that failed for good: `failed` and `dead`
     #[arg(long, conflicts_with = "state")]
     dead: bool,
     /// Only those in this state; can be given several times

@@ -1,7 +1,7 @@
 //! What people ask for: a run again, a run no more, a delivery once more.
 
 use super::claim::run_by_id;
-use super::deliveries::{revive_run, settle};
+use super::deliveries::{match_again, revive_run, settle};
 use super::filter::Filter;
 use super::identity;
 use super::locks;
@@ -12,9 +12,20 @@ use crate::journal::LedgerError;
 use crate::journal::record::{DeliveryState, Listing, Place, RunState, Selection};
 use declic_actions::action::Answer;
 
-/// The run is queued again at the step that failed, marked as started by hand.
+/// The run is queued again at the step that failed, marked as started by hand. One that could not even begin, because its rule or its delivery
+/// could not be evaluated, is matched again: nobody knows whether it may begin.
 pub(super) fn retry(session: &Session<'_>, id: &str) -> Result<(), Fault> {
     let (run, delivery, state) = find(session, id)?;
+    let before = state_of(session, delivery)?;
+    if state == RunState::Failed && !has_begun(session, run)? {
+        return match before {
+            DeliveryState::Accepted | DeliveryState::Matching => Ok(()),
+            DeliveryState::Running => Err(refused(format!(
+                "{id} cannot be retried yet: its delivery is matched again, and other runs of it are not over"
+            ))),
+            _ => match_again(session, delivery, before),
+        };
+    }
     if !matches!(state, RunState::Failed | RunState::Dead | RunState::Cancelled | RunState::Superseded | RunState::Skipped) {
         let advice = match state {
             RunState::Succeeded => "it succeeded; to do it all again, replay its delivery",
@@ -25,8 +36,6 @@ pub(super) fn retry(session: &Session<'_>, id: &str) -> Result<(), Fault> {
     revive_run(session, run, state)?;
     let connection = session.connection;
     connection.execute("UPDATE runs SET by_hand = 1 WHERE seq = ?1", params![run])?;
-    let before = connection
-        .one("SELECT state FROM deliveries WHERE seq = ?1", params![delivery], |row| word(row, 0, DeliveryState::of_word))?;
     if before != DeliveryState::Running {
         connection.execute(
             "UPDATE deliveries SET state = ?2, reason = NULL, finished_at = NULL WHERE seq = ?1",
@@ -34,6 +43,15 @@ pub(super) fn retry(session: &Session<'_>, id: &str) -> Result<(), Fault> {
         )?;
     }
     Ok(())
+}
+
+fn state_of(session: &Session<'_>, delivery: i64) -> Result<DeliveryState, Fault> {
+    let sql = "SELECT state FROM deliveries WHERE seq = ?1";
+    session.connection.one(sql, params![delivery], |row| word(row, 0, DeliveryState::of_word))
+}
+
+fn has_begun(session: &Session<'_>, run: i64) -> Result<bool, Fault> {
+    session.connection.value("SELECT started_at IS NOT NULL OR round > 0 FROM runs WHERE seq = ?1", params![run])
 }
 
 /// One that has not begun is over at once; any other is asked to stop. True if it is over.
@@ -62,7 +80,7 @@ pub(super) fn dead(session: &Session<'_>, selection: &Selection) -> Result<Vec<S
     let since =
         selection.since.map_or(0, |since| session.now.0.saturating_sub(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)));
     let mut filter = Filter::of_runs(&Listing { states: Vec::new(), ..selection.among.clone() }, None);
-    filter.all("(r.state IN ('failed', 'dead') AND r.started_at IS NOT NULL AND r.finished_at >= ?)", since);
+    filter.all("(r.state IN ('failed', 'dead') AND r.finished_at >= ?)", since);
     let most = filter.mark(i64::try_from(selection.limit).unwrap_or(i64::MAX));
     let sql = format!(
         "SELECT r.delivery, r.number FROM runs r JOIN deliveries d ON d.seq = r.delivery {} ORDER BY r.seq LIMIT {most}",
@@ -76,8 +94,8 @@ pub(super) fn replay(session: &Session<'_>, id: &str) -> Result<String, Fault> {
     let old = identity::delivery_number(id).ok_or_else(|| unknown("delivery", id))?;
     let connection = session.connection;
     let number = connection.next_number(session.now)?;
-    let copied = connection.execute("INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, replay, state, next_at)
-             SELECT ?2, source, delivery_id, event_type, received_at, trace, verified, size, 1, ?3, ?4 FROM deliveries WHERE seq = ?1", params![old, number, DeliveryState::Accepted.word(), session.now.0])?;
+    let copied = connection.execute("INSERT INTO deliveries (seq, source, delivery_id, event_type, received_at, trace, verified, size, replay, state, next_at, share)
+             SELECT ?2, source, delivery_id, event_type, received_at, trace, verified, size, 1, ?3, ?4, share FROM deliveries WHERE seq = ?1", params![old, number, DeliveryState::Accepted.word(), session.now.0])?;
     if copied == 0 {
         return Err(unknown("delivery", id));
     }
