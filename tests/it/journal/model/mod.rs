@@ -149,7 +149,7 @@ async fn one(store: Store, model: &mut Model, command: Command) -> Store {
             take_up(&store, model, &id).await;
         }
         Command::Redrive => {
-            let dead = store.journal.dead(Selection { rule: None, since: None, limit: 100 }).await.expect("the store works");
+            let dead = store.journal.dead(Selection { limit: 100, ..Selection::default() }).await.expect("the store works");
             assert_eq!(dead, model.dead());
             for id in dead {
                 take_up(&store, model, &id).await;
