@@ -7,8 +7,8 @@ use declic_actions::action::{Intent, Outcome, Why};
 use serde_json::Value;
 
 use super::{
-    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Listing, Place, Remark, Room, RunFailure, RunRecord, RunState,
-    StepLabel, StepRecord, Streak,
+    About, Appended, AttemptState, Collapse, Delivery, Group, Line, Listing, Place, Remark, Room, RunFailure, RunRecord,
+    RunState, StepLabel, StepRecord, Streak,
 };
 
 /// The right to work on a delivery or a run, until the store's clock says otherwise.

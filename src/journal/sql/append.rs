@@ -129,8 +129,9 @@ fn insert(session: &Session<'_>, number: i64, delivery: &NewDelivery, standing: 
 /// Writes what was decided of a delivery that is new. Answers the ids of its runs.
 fn begin(session: &Session<'_>, number: i64, decision: &Decision) -> Result<Vec<String>, Fault> {
     deliveries::keep(session, number, decision)?;
-    deliveries::give_up(session, number, 1, &decision.verdict)?;
-    let Verdict::Runs(runs) = &decision.verdict else { return Ok(Vec::new()) };
+    let Verdict::Runs(runs) = &decision.verdict else {
+        return Ok(deliveries::give_up(session, number, 1, &decision.verdict)?.into_iter().collect());
+    };
     let mut ids = Vec::new();
     let mut states = Vec::new();
     for (place, run) in (1..).zip(runs) {

@@ -77,7 +77,7 @@ pub(super) fn decide(session: &Session<'_>, lease: &Lease, decision: &Decision) 
             ids.push(identity::run(delivery, number));
         }
     }
-    give_up(session, delivery, last + 1, &decision.verdict)?;
+    ids.extend(give_up(session, delivery, last + 1, &decision.verdict)?);
     let (next, reason) = ends(&decision.verdict, earlier.is_empty(), DeliveryState::settled(states));
     let next = state.to(next)?;
     session.connection.execute(
@@ -125,12 +125,11 @@ pub(super) fn ends(verdict: &Verdict, first: bool, settled: DeliveryState) -> (D
     }
 }
 
-/// A delivery that could not be matched stands among the dead runs, where people look for what was given up.
-pub(super) fn give_up(session: &Session<'_>, delivery: i64, number: i64, verdict: &Verdict) -> Result<(), Fault> {
-    if let Verdict::Failed(why) = verdict {
-        create(session, delivery, number, &NewRun::given_up(why))?;
-    }
-    Ok(())
+/// A delivery that could not be matched stands among the dead runs, where people look for what was given up. Answers the id of that run.
+pub(super) fn give_up(session: &Session<'_>, delivery: i64, number: i64, verdict: &Verdict) -> Result<Option<String>, Fault> {
+    let Verdict::Failed(why) = verdict else { return Ok(None) };
+    create(session, delivery, number, &NewRun::given_up(why))?;
+    Ok(Some(identity::run(delivery, number)))
 }
 
 /// A run that a delivery has from an earlier matching.

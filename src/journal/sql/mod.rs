@@ -25,8 +25,8 @@ mod streaks;
 mod value;
 
 pub(super) use append::{append, known, leased};
-pub(super) use deliveries::share;
 pub(super) use claim::{ITS_TURN, due_by_share};
+pub(super) use deliveries::share;
 pub use look::ReadOnly;
 pub(super) use look::{Look, Looking};
 pub(super) use store::{Care, Database, Durability, Fault, Session, Store, Undo};

@@ -195,7 +195,7 @@ impl Life {
             repositories: None,
             public_url: None,
             observer: Observer::default(),
-            policy: Policy { workers: 3, lease: LEASE, drain: Duration::from_secs(2), jitter, ..Policy::default() },
+            policy: Policy { workers: 4, lease: LEASE, drain: Duration::from_secs(2), jitter, ..Policy::default() },
         }));
     }
 
