@@ -24,7 +24,7 @@ pub enum Without {
 }
 
 /// So many schedules are looked through.
-const SCHEDULES: u64 = 300;
+const SCHEDULES: u64 = 1000;
 
 fn noticed(without: Without) {
     let found = (0..SCHEDULES).find_map(|seed| play(seed, without).err().map(|fault| (seed, fault)));
