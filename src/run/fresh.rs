@@ -92,7 +92,9 @@ impl Place {
         self.shared.observer.journaled(delivery);
         match left {
             Left::Nothing => self.dispatch.wake(),
-            Left::Matching(claimed) => drop(self.permit.send(Arrival { claimed: *claimed, event: self.event, asked, seat: self.seat })),
+            Left::Matching(claimed) => {
+                drop(self.permit.send(Arrival { claimed: *claimed, event: self.event, asked, seat: self.seat }))
+            }
             Left::Runs(runs) => {
                 if let Some(decision) = &self.decision {
                     matcher::tell(&self.shared, delivery, decision);
