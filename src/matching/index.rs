@@ -11,6 +11,9 @@ use crate::event::Event;
 use crate::rules::model::{FilterTest, Rule, RuleSet, Trigger};
 use crate::rules::registry;
 
+/// Rules that are looked at while a sender waits, at most.
+const QUICK: usize = 64;
+
 /// Rules by (source, event, repository), so that a delivery looks only at those that could start.
 pub struct Index {
     set: Arc<RuleSet>,
@@ -106,6 +109,11 @@ impl Index {
         });
         decisions.unheard = self.set.rules.len().saturating_sub(looked_at);
         decisions
+    }
+
+    /// Are there few enough rules to look at that somebody can wait for it? Patterns are compiled when they are first used.
+    pub fn is_quick(&self, event: &Event) -> bool {
+        self.candidates(event).len() <= QUICK
     }
 
     /// What GitHub must be asked before the event is decided.

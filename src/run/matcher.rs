@@ -83,7 +83,8 @@ pub(super) fn ahead(shared: &Shared, delivery: &NewDelivery, event: &mut Event) 
         return None;
     }
     let index = shared.rules.load();
-    if index.reads_payload(&event.kind) || index.reads_id(&event.kind) || !index.asks(event).is_empty() {
+    if !index.is_quick(event) || index.reads_payload(&event.kind) || index.reads_id(&event.kind) || !index.asks(event).is_empty()
+    {
         return None;
     }
     sources::arriving(event, delivery);
