@@ -10,6 +10,8 @@ use crate::rules::model::{Filter, FilterTest, Trigger};
 
 /// So many items are named of a list in which nothing matched.
 const NAMED: usize = 3;
+/// And so many are compared with what was asked for, to say what differs by very little.
+const LOOKED_AT: usize = 100;
 
 /// How a filter decided. Finding it makes no text: that is for reasons that somebody keeps.
 pub(super) struct Answer<'a> {
@@ -164,6 +166,12 @@ impl Answer<'_> {
             (Why::Pattern { value, by: None }, FilterTest::Glob(set)) => near(value, set.patterns()),
             (Why::Word(value), FilterTest::In(words)) => near(value, words.iter().map(String::as_str)),
             (Why::Word(value), FilterTest::Is(word)) => near(value, std::iter::once(word.as_str())),
+            (Why::NoItem(list), FilterTest::AnyIn(words)) => {
+                items(list).take(LOOKED_AT).find_map(|item| words.iter().find_map(|word| near_miss(item, word)))
+            }
+            (Why::NoItem(list), FilterTest::AnyGlob(set)) => {
+                items(list).take(LOOKED_AT).find_map(|item| set.patterns().find_map(|pattern| near_pattern(item, pattern)))
+            }
             _ => None,
         }
     }
@@ -172,6 +180,16 @@ impl Answer<'_> {
 fn near<'w>(value: &Value, mut words: impl Iterator<Item = &'w str>) -> Option<String> {
     let input = value.as_str().unwrap_or_default();
     words.find_map(|word| near_miss(input, word))
+}
+
+/// The same for a pattern, of which what stands before its first wildcard is compared.
+fn near_pattern(item: &str, pattern: &str) -> Option<String> {
+    near_miss(item, pattern).or_else(|| {
+        let plain = pattern.split(['*', '?', '[', '+', '!']).next().unwrap_or_default();
+        let begins = !plain.is_empty() && item.to_lowercase().starts_with(&plain.to_lowercase());
+        (begins && !item.starts_with(plain))
+            .then(|| format!("{} begins like `{pattern}` but for its case", show(&Value::from(item))))
+    })
 }
 
 /// As written in the rule file.

@@ -73,6 +73,7 @@ fn a_trace_says_what_was_expected_and_what_was_found() {
     };
     const BRANCH: &str = r#"+ branches: [main] (event.branch = "main", decided by "main")"#;
     const EVENT: &str = "+ event github.push ()";
+    const OTHER_CASE: &str = r#"- paths: [services/web/**, Cargo.lock, !**/*.md] (event.files = none of 2 files; first: "README.md", "Services/web/main.rs") <- "Services/web/main.rs" begins like `services/web/**` but for its case"#;
     check(
         json!({}),
         Verdict::NotMatched,
@@ -114,6 +115,7 @@ fn a_trace_says_what_was_expected_and_what_was_found() {
         Verdict::NotMatched,
         &[EVENT, r#"- branches: [main] (event.branch = "Main", no pattern matches) <- differs only in case"#],
     );
+    check(json!({ "files": ["README.md", "Services/web/main.rs"] }), Verdict::NotMatched, &[EVENT, BRANCH, "PLACEHOLDER"]);
     check(
         json!({ "files": [], "files_complete": false }),
         Verdict::Matched,
