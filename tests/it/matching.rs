@@ -115,7 +115,7 @@ fn a_trace_says_what_was_expected_and_what_was_found() {
         Verdict::NotMatched,
         &[EVENT, r#"- branches: [main] (event.branch = "Main", no pattern matches) <- differs only in case"#],
     );
-    check(json!({ "files": ["README.md", "Services/web/main.rs"] }), Verdict::NotMatched, &[EVENT, BRANCH, "PLACEHOLDER"]);
+    check(json!({ "files": ["README.md", "Services/web/main.rs"] }), Verdict::NotMatched, &[EVENT, BRANCH, OTHER_CASE]);
     check(
         json!({ "files": [], "files_complete": false }),
         Verdict::Matched,
