@@ -4,11 +4,14 @@ mod credentials;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::{Map, Value};
 
 use crate::journal::record::{DeliveryRecord, RunRecord};
 use crate::matching::Trace;
-use crate::rules::expr::Reason;
+use crate::rules::expr::{Reason, show};
 pub use credentials::KINDS;
 
 /// A body as it may be shown.
@@ -32,6 +35,9 @@ pub const HEADERS: &[&str] =
 /// Parts of names of fields that are always hidden, without `-` and `_`.
 pub const FIELDS: &[&str] =
     &["password", "passwd", "secret", "token", "apikey", "privatekey", "credential", "authorization", "cookie", "signature"];
+
+/// An invisible character as [`show`] writes it: none of a name, as [`bare`] takes it.
+static ESCAPED: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\\u\{[0-9a-f]+\}").expect("a constant that is a pattern"));
 
 /// The rules in force.
 #[derive(Debug, Clone, Default)]
@@ -141,18 +147,37 @@ impl Redaction {
 
     /// `event.payload.token = "…"`: what follows a name that hides it is hidden, and a hint may repeat it.
     fn found(&self, found: &mut String, hint: &mut Option<String>) {
-        let Some((path, _)) = found.split_once(" = ") else { return };
-        let mut names = path.split(|letter: char| !(letter.is_alphanumeric() || matches!(letter, '_' | '-')));
-        if names.any(|name| self.hides_field(name)) {
-            *found = format!("{path} = {HIDDEN}");
-            *hint = None;
-            return;
-        }
-        let shown = self.text(found.clone());
+        let Some((path, value)) = found.split_once(" = ") else { return };
+        let shown = if self.hides_field(path) { Some(HIDDEN.to_owned()) } else { self.found_value(value) };
+        let shown = shown.map_or_else(|| self.text(found.clone()), |value| format!("{path} = {value}"));
         if shown != *found {
             *found = shown;
             *hint = None;
         }
+    }
+
+    /// A found value that holds names of its own: an object, a list, or a text that is one. None: it holds none.
+    fn found_value(&self, value: &str) -> Option<String> {
+        let structure = value.trim_start_matches('"').trim_start();
+        if !structure.starts_with(['{', '[']) && !value.starts_with('"') {
+            return None;
+        }
+        let mut read = serde_json::Deserializer::from_str(value).into_iter::<Value>();
+        // The quote that ends a text that was cut is that of a pattern behind it.
+        let whole = |inner: &Value| !inner.as_str().is_some_and(|text| text.contains('…') && within(text).is_none());
+        if let Some(Ok(inner)) = read.next()
+            && whole(&inner)
+        {
+            let rest = value.get(read.byte_offset()..).unwrap_or_default();
+            let shown = self.value(inner.clone());
+            return Some(if shown == inner { value.to_owned() } else { show(&shown) + &self.text(rest.to_owned()) });
+        }
+        if !structure.starts_with(['{', '[']) {
+            return None;
+        }
+        // It was cut, so that nobody can tell any more what belongs to which name.
+        let names = ESCAPED.replace_all(value, "");
+        Some(if self.hides_field(&names) || self.hides_header(&names) { HIDDEN.to_owned() } else { self.text(value.to_owned()) })
     }
 
     /// A body as it may be shown.

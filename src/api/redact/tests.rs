@@ -104,3 +104,35 @@ fn what_was_found_in_an_address_is_hidden_too() {
     Redaction::default().found(&mut found, &mut hint);
     assert_eq!((found.as_str(), hint), ("event.payload.clone_url = \"https://‹hidden›@h.example/\"", None));
 }
+
+#[test]
+fn reasons_do_not_tell_what_hidden_fields_of_a_found_object_hold() {
+    let redaction = Redaction::default();
+    let long = "x".repeat(100);
+    for value in [
+        json!({ "api_token": "s-3cret", "login": "mona" }),
+        json!([{ "a": { "client secret": "s-3cret" } }]),
+        json!([["Authorization", "s-3cret"]]),
+        json!({ "password": "s-3cret", "note": long }),
+        json!([["x-assertion", "s-3cret"], long]),
+        json!({ "to\u{200b}ken": "s-3cret", "note": "a" }),
+        json!(json!({ "api_token": "s-3cret" }).to_string()),
+        json!(json!({ "api_token": "s-3cret", "note": long }).to_string()),
+    ] {
+        for rest in ["", ", decided by \"main\""] {
+            let mut found = format!("event.payload.sender = {}{rest}", show(&value));
+            let mut hint = Some("near s-3cret".to_owned());
+            assert!(found.contains("s-3cret"), "{found}");
+            redaction.found(&mut found, &mut hint);
+            assert!(!found.contains("s-3cret") && found.contains(HIDDEN), "{found}");
+            assert_eq!(hint, None);
+        }
+    }
+    let mut kept = format!("event.payload.sender = {}", show(&json!({ "login": "mona", "note": long })));
+    let (before, mut hint) = (kept.clone(), Some("near".to_owned()));
+    redaction.found(&mut kept, &mut hint);
+    assert_eq!((kept, hint.is_some()), (before, true));
+    let mut part = "event.payload.sender = {\"api_token\": \"s\", \"login\": \"mona\"}, no pattern matches".to_owned();
+    redaction.found(&mut part, &mut None);
+    assert_eq!(part, "event.payload.sender = {\"api_token\": \"‹hidden›\", \"login\": \"mona\"}, no pattern matches");
+}
