@@ -83,7 +83,9 @@ fn is_form(content_type: Option<&str>) -> Result<bool, Refusal> {
 
 /// GitHub's word for an event: `pull_request`, `projects_v2`.
 fn event_word(text: &str) -> Result<String, Refusal> {
-    let word = !text.is_empty() && text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let word = !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if word { Ok(text.to_owned()) } else { Err(Refusal::malformed("X-GitHub-Event is not the name of an event")) }
 }
 
