@@ -273,7 +273,7 @@ def postgres(bench: Bench) -> list[list[str]]:
 
 
 def of_postgres(bench: Bench, port: int, replicas: int) -> list[str]:
-    store = f"store: {{ postgres: "postgres://declic@127.0.0.1:{port}/postgres", schema: bench{replicas}, tls: off }}\n"
+    store = f"store: {{ postgres: 'postgres://declic@127.0.0.1:{port}/postgres', schema: bench{replicas}, tls: off }}\n"
     with bench.sink() as sink, contextlib.ExitStack() as open_ones:
         files = {"declic.yaml": settings(sink, store), "rules.yaml": rules(1)}
         services = [open_ones.enter_context(bench.service(files)) for _ in range(replicas)]
