@@ -79,7 +79,12 @@ impl<'o, W: Write> Screen<'o, W> {
         for trace in traces {
             let matched = trace.verdict == Match::Matched;
             let (name, verb) = if matched { ("matched", "starts") } else { ("not matched", "does not start") };
-            self.entry(at, true, name, &format!("rule {} ({}) {verb}:", trace.rule, trace.place));
+            // Those that are only counted have no place.
+            let which = match trace.place.as_str() {
+                "" => "what is left out here".to_owned(),
+                place => format!("rule {} ({place}) {verb}", trace.rule),
+            };
+            self.entry(at, true, name, &format!("{which}:"));
             for check in &trace.checks {
                 let mark = if check.holds { self.paint("32", "✔") } else { self.paint("33", "✘") };
                 let found = if check.found.is_empty() { String::new() } else { self.paint("2", &format!("  ({})", check.found)) };
