@@ -195,20 +195,8 @@ impl RunsApi {
         /// Only those with this text in an id, a rule, a group or a reason.
         text: Query<Option<String>>,
     ) -> Result<Json<Runs>, Failure> {
-        let listing = Listing {
-            before: cursor.0,
-            limit: limit.0.unwrap_or(PAGE) + 1,
-            states: dead_states(),
-            source: source.0,
-            event: event.0,
-            repository: repository.0,
-            rule: rule.0,
-            since: since.0.map(|moment| moment.0),
-            until: until.0.map(|moment| moment.0),
-            text: text.0.filter(|text| !text.is_empty()),
-        };
-        let (items, next) = self.0.runs(&viewer, listing).await?;
-        Ok(Json(Runs { items: items.into_iter().map(Run::from).collect(), next }))
+        let states = dead_states().iter().map(|state| Word::new(state)).collect();
+        self.list(viewer, cursor, limit, Query(states), source, event, repository, rule, since, until, text).await
     }
 
     /// Show a run: every step and every attempt with its reason
